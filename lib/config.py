@@ -1,0 +1,52 @@
+"""Settings and profiles as frozen dataclasses; the defaults are the paper's (Sec. 3.1)."""
+
+from dataclasses import dataclass, fields
+
+
+def _require(ok: bool, name: str, value, expected: str) -> None:
+    if not ok:
+        raise ValueError(f"Expected `{name}` to be {expected}, but got {value!r}.")
+
+
+@dataclass(frozen=True)
+class MaskletSettings:
+    """How a clip is cut into masklets. Source: paper Sec. 3.1; `nms` is the default of sam2's automatic mask generator."""
+
+    window: int = 32  # frames from one proposal to the next
+    grid: int = 16  # points per side of the click grid
+    iou: float = 0.6  # a candidate's predicted IoU must exceed this
+    stability: float = 0.8  # and its stability reach this
+    stability_offset: float = 0.9  # logit offset of the stability score
+    nms: float = 0.7  # box IoU above which the candidate of lower predicted IoU goes
+    clean_px: int = 0  # fill holes and drop specks up to this area, in pixels of the frame; 0 leaves masks as they are
+
+    def __post_init__(self):
+        for name in ("window", "grid"):
+            value = getattr(self, name)
+            _require(isinstance(value, int) and value >= 1, name, value, "an integer of 1 or more")
+        for name in ("iou", "stability", "nms"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, name, value, "between 0 and 1")
+        _require(self.stability_offset >= 0, "stability_offset", self.stability_offset, "0 or more")
+        _require(isinstance(self.clean_px, int) and self.clean_px >= 0, "clean_px", self.clean_px, "an integer of 0 or more")
+
+
+@dataclass(frozen=True)
+class VoteSettings:
+    """How masklets and predictions become refined predictions: the readings of Eq. 1-2 where the paper is silent."""
+
+    overlap: str = "area"  # "area": larger first, smaller painted over; "score": lower predicted IoU first
+    scope: str = "frame"  # "frame": a masklet votes anew in each frame (Eq. 2); "masklet": one vote over all its frames
+
+    def __post_init__(self):
+        _require(self.overlap in ("area", "score"), "overlap", self.overlap, "'area' or 'score'")
+        _require(self.scope in ("frame", "masklet"), "scope", self.scope, "'frame' or 'masklet'")
+
+
+def from_dict(cls, values: dict):
+    """Build a settings dataclass and refuse unknown keys, which would otherwise be a silent default."""
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"Unknown {cls.__name__} field(s) {unknown}; known are {sorted(known)}.")
+    return cls(**values)

@@ -1,0 +1,130 @@
+"""Masklets of a clip, and their file: SA-V's masklet JSON, which the tools around SAM 2 read.
+
+    from lib import masklets, sam
+    found = masklets.segment(sam.load("micro"), clip, MaskletSettings())
+    found.masks(t)                    # (N, H, W) bool
+    found.save("clip.json")           # masklets.read("clip.json")
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask as coco
+
+from lib.config import MaskletSettings, from_dict
+from lib.data import Clip, DataError, DataMissingError
+
+
+@dataclass(frozen=True)
+class FrameMasklets:
+    """The masklets of one frame, N of them, in the order in which they were selected (best predicted IoU first)."""
+
+    start: int  # frame on which this window's masklets were proposed
+    ids: tuple[int, ...]  # unique in the clip: a new window brings new masklets
+    rles: tuple[dict, ...]  # COCO RLE at the frame's size; an object out of sight is an empty mask
+    iou: tuple[float, ...]  # predicted IoU on the window's first frame
+    stability: tuple[float, ...]  # stability score there
+
+    def masks(self, size: tuple[int, int]) -> np.ndarray:
+        """Decode to (N, H, W) bool."""
+        if not self.rles:
+            return np.zeros((0, *size), bool)
+        return coco.decode(list(self.rles)).transpose(2, 0, 1).astype(bool)
+
+
+@dataclass(frozen=True)
+class Masklets:
+    """All masklets of one clip under one setting."""
+
+    clip: str
+    size: tuple[int, int]  # H, W
+    settings: MaskletSettings
+    frames: tuple[FrameMasklets, ...]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def masks(self, t: int) -> np.ndarray:
+        """The masklets of frame `t`, (N, H, W) bool."""
+        return self.frames[t].masks(self.size)
+
+    def save(self, path: str | Path) -> None:
+        """Write SA-V's masklet JSON (frames x masklets of COCO RLE), frame by frame, under a temporary name first.
+
+        A masklet lives in its own window; on all other frames it is an empty mask, so that every frame lists every masklet, as in SA-V.
+        """
+        path = Path(path)
+        height, width = self.size
+        born, areas, seen = {}, {}, {}
+        for frame in self.frames:
+            for i, rle, iou, stability in zip(frame.ids, frame.rles, frame.iou, frame.stability):
+                area = int(coco.area(rle))
+                born.setdefault(i, (frame.start, iou, stability))
+                areas[i], seen[i] = areas.get(i, 0) + area, seen.get(i, 0) + (area > 0)
+        ids = sorted(born)
+        empty = _text(coco.encode(np.zeros((height, width), np.uint8, order="F")))
+        head = {
+            "video_id": self.clip, "video_height": height, "video_width": width, "video_frame_count": len(self), "masklet_num": len(ids),
+            "masklet_id": ids, "masklet_type": "auto", "masklet_first_appeared_frame": [born[i][0] for i in ids],
+            "masklet_frame_count": [seen[i] for i in ids], "masklet_size_abs": [areas[i] / max(seen[i], 1) for i in ids],
+            "masklet_size_rel": [areas[i] / max(seen[i], 1) / (height * width) for i in ids],
+            "masklet_predicted_iou": [born[i][1] for i in ids], "masklet_stability_score": [born[i][2] for i in ids],
+            "frame_window_start": [frame.start for frame in self.frames], "settings": asdict(self.settings),
+        }  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        with open(part, "w") as file:
+            file.write(json.dumps(head)[:-1] + ', "masklet": [')
+            for t, frame in enumerate(self.frames):
+                here = dict(zip(frame.ids, frame.rles))
+                file.write(", " * (t > 0) + json.dumps([_text(here[i]) if i in here else empty for i in ids]))
+            file.write("]}")
+        os.replace(part, path)
+
+
+def read(path: str | Path) -> Masklets:
+    """Read a file written by `Masklets.save`.
+
+    Raises:
+        DataMissingError: no such file.  DataError: not a masklet JSON of this library.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text())
+        ids, iou, stability = (content[k] for k in ("masklet_id", "masklet_predicted_iou", "masklet_stability_score"))
+        first = content["masklet_first_appeared_frame"]
+        frames = []
+        for start, rles in zip(content["frame_window_start"], content["masklet"], strict=True):
+            own = [i for i, f in enumerate(first) if f == start]
+            pick = lambda values: tuple(values[i] for i in own)
+            frames.append(FrameMasklets(start, pick(ids), pick(rles), pick(iou), pick(stability)))
+        size = content["video_height"], content["video_width"]
+        return Masklets(content["video_id"], size, from_dict(MaskletSettings, content["settings"]), tuple(frames))
+    except FileNotFoundError as error:
+        raise DataMissingError(f"{path}: expected a masklet JSON; found no such file. Remedy: run `python -m lib refine` with --masklets.") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: expected a masklet JSON written by this library; found {type(error).__name__}: {error}. Remedy: delete the file and run again.") from error
+
+
+def segment(sam, clip: Clip, settings: MaskletSettings = MaskletSettings(), progress: Iterable | None = None, **options) -> Masklets:
+    """Cut one clip into masklets and collect them. `options` go to `lib.tracker.track`."""
+    return segment_all(sam, clip, (settings,), progress, **options)[0]
+
+
+def segment_all(sam, clip: Clip, settings: tuple[MaskletSettings, ...], progress: Iterable | None = None, **options) -> list[Masklets]:
+    """Cut one clip into masklets under several settings at the cost of the work they do not share; `progress` wraps the frames."""
+    from lib.tracker import track  # here, so that reading masklets needs no torch
+
+    frames = track(sam, clip, settings, **options)
+    per_setting = list(zip(*(progress(frames) if progress else frames)))
+    return [Masklets(clip.name, clip.size, s, tuple(f)) for s, f in zip(settings, per_setting)]
+
+
+def _text(rle: dict) -> dict:
+    """An RLE as JSON text: pycocotools counts are bytes."""
+    counts = rle["counts"]
+    return {"size": [int(n) for n in rle["size"]], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}

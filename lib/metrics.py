@@ -1,0 +1,328 @@
+"""Scores of a video segmentation: mIoU, weighted IoU, mBIoU and mVC, from counts that stream over the frames of a clip.
+
+`count_clip` reads a clip once, frame by frame, and keeps a few small sums; everything else (scores, intervals, paired
+differences) is arithmetic on those sums. Labels are uint8: a class id, or 255, which means void in the truth (not
+judged) and nothing in a prediction (a miss for the truth, a false positive for no class).
+
+Two protocols, because published numbers and the paper's equations disagree:
+  "vspw"   the script VC_perclip.py of the VSPW data set, from which published numbers come. Clips of 16 frames or fewer
+           are left out of every score. mVC compares the prediction with itself, never with the truth.
+  "paper"  the equations of the paper. No clip is left out; mVC is Eq. 4: agreement with the truth.
+  "both"   mIoU, wIoU, mBIoU and mVC by the script, and Eq. 4 beside them as mVC8_eq4, mVC16_eq4.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import cv2
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+VOID = 255
+PROTOCOLS = ("vspw", "paper", "both")
+POOLS = ("pixels", "classes")
+VSPW_LONGEST_LEFT_OUT = 16  # frames; fixed in the script, whatever the window
+CV2_EXACT_PX = 2**24  # cv2 counts histograms in float32
+
+
+@dataclass(frozen=True, eq=False)
+class ClipCounts:
+    """What one clip contributes to every score. C classes, one entry of the window arrays per length in `windows`."""
+
+    name: str
+    n_frames: int
+    windows: tuple[int, ...]  # frames
+    correct_px: np.ndarray  # (C,) int64: prediction equals truth
+    truth_px: np.ndarray  # (C,) int64: truth has the class
+    predicted_px: np.ndarray  # (C,) int64: prediction has the class, where truth is not void
+    boundary_frames: int  # frames with a boundary
+    boundary_iou: float  # sum over those frames
+    vspw_windows: np.ndarray  # (W,) int64: windows of the script that have a common area
+    vspw_vc: np.ndarray  # (W,) float64: sum of their scores
+    eq4_windows: np.ndarray  # (W,) int64: the same two by Eq. 4
+    eq4_vc: np.ndarray  # (W,) float64
+
+
+def count_clip(
+    name: str, truths: Iterable[np.ndarray], predictions: Iterable[np.ndarray], n_classes: int,
+    windows: Sequence[int] = (8, 16), *, boundary_px: int = 5, pool: str = "pixels",
+) -> ClipCounts:  # fmt: skip
+    """Count one clip in one pass; memory depends on the frame size alone.
+
+    Args:
+        name: of the clip, for messages and tables.
+        truths: frames (H, W) uint8 in order, class ids 0..n_classes-1 or 255 = void.
+        predictions: as many frames (H, W) uint8, class ids 0..n_classes-1 or 255 = nothing predicted.
+        n_classes: 1..255.
+        windows: lengths in frames for mVC, each 1..255.
+        boundary_px: odd side of the square that erodes each class. What it removes is boundary; neither the frame's
+            edge nor void removes anything, and void is no boundary.
+        pool: mBIoU in a frame: "pixels", one IoU of all classes together, or "classes", mean over those in it.
+
+    Raises:
+        ValueError: differing numbers or sizes of frames, no frame, another dtype, an id that is no class.
+
+    Source: paper Eq. 4-6, section 3.3; VC_perclip.py of VSPW, whose mVC takes void (and nothing, in a prediction) for a
+        class, and loses the last window, as its windows start in range(L - n).
+    """
+    windows = tuple(int(n) for n in windows)
+    if not windows or not all(1 <= n <= 255 for n in (*windows, n_classes)):
+        raise ValueError(f"Expected `n_classes` and `windows` to be in 1..255, but got {n_classes} and {windows}")
+    if boundary_px < 1 or boundary_px % 2 == 0:
+        raise ValueError(f"Expected `boundary_px` to be odd and positive, but got {boundary_px}")
+    if pool not in POOLS:
+        raise ValueError(f"Expected `pool` to be one of {POOLS}, but got {pool!r}")
+    confusion = np.zeros((256, 256))  # pixels by label of truth, of prediction; integers, exact in float64
+    boundary_ious: list[float] = []
+    consistency = _Consistency(windows)
+    square = np.ones((boundary_px, boundary_px), np.uint8)
+    shape, n_frames = None, 0
+    for truth, predicted in zip_longest(truths, predictions):
+        place = f"clip {name!r}, frame {n_frames}"
+        if truth is None or predicted is None:
+            short = "truth" if truth is None else "prediction"
+            raise ValueError(f"{place}: expected as many predictions as truth frames, but the {short} ends here")
+        shape = truth.shape if shape is None else shape
+        truth, predicted = (_checked(labels, shape, place) for labels in (truth, predicted))
+        joint = _joint_histogram(truth, predicted)
+        if joint[n_classes:VOID].any() or joint[:, n_classes:VOID].any():
+            what, labels = ("truth", truth) if joint[n_classes:VOID].any() else ("prediction", predicted)
+            found = labels[(labels >= n_classes) & (labels < VOID)].max()
+            raise ValueError(f"{place}: expected class ids 0..{n_classes - 1} or {VOID} in the {what}, but got {found}")
+        confusion += joint
+        judged = cv2.threshold(truth, VOID - 1, 255, cv2.THRESH_BINARY_INV)[1]
+        agree = cv2.bitwise_and(cv2.compare(truth, predicted, cv2.CMP_EQ), judged)
+        boundary_ious += _boundary_iou(truth, predicted, judged, agree, square, pool)
+        consistency.add(truth, predicted, judged, agree)
+        n_frames += 1
+    if n_frames == 0:
+        raise ValueError(f"clip {name!r}: expected at least one frame, but got none")
+    confusion = confusion[:n_classes].astype(np.int64)
+    correct_px, truth_px, predicted_px = confusion.diagonal().copy(), confusion.sum(1), confusion.sum(0)[:n_classes]
+    (n_script, script), (n_eq4, eq4) = consistency.script, consistency.eq4
+    return ClipCounts(
+        name, n_frames, windows, correct_px, truth_px, predicted_px, len(boundary_ious), sum(boundary_ious, 0.0),
+        n_script.astype(np.int64), script, n_eq4.astype(np.int64), eq4,
+    )  # fmt: skip
+
+
+def _checked(labels: np.ndarray, shape: tuple[int, ...], place: str) -> np.ndarray:
+    """Return labels contiguous, or raise for a wrong dtype or shape."""
+    if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
+        raise ValueError(f"{place}: expected labels (H, W) uint8, but got {labels.shape} {labels.dtype}")
+    if labels.shape != shape:
+        raise ValueError(f"{place}: expected the size of the first truth frame, {shape}, but got {labels.shape}")
+    return np.ascontiguousarray(labels)
+
+
+def _joint_histogram(truth: np.ndarray, predicted: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Count pairs of labels, (256, 256); cv2 takes as long for pairs as for single labels, numpy far longer."""
+    if truth.size >= CV2_EXACT_PX:
+        pairs = truth.astype(np.int64) * 256 + predicted
+        return np.bincount(pairs.ravel() if mask is None else pairs[mask > 0], minlength=65536).reshape(256, 256)
+    return cv2.calcHist([truth, predicted], [0, 1], mask, [256, 256], [0, 256, 0, 256])
+
+
+def _boundary_iou(truth, predicted, judged, agree, square, pool: str) -> list[float]:
+    """Return the IoU on the truth's boundary in one frame, nothing where it has none."""
+    # A pixel is eroded from its class when another class lies in its window, so when the window's lowest and highest
+    # class differ. Void is 255 for the minimum and 0 for the maximum and so decides neither; cv2 pads likewise.
+    lowest, highest = cv2.erode(truth, square), cv2.dilate(cv2.bitwise_and(truth, judged), square)
+    boundary = cv2.bitwise_and(cv2.compare(lowest, highest, cv2.CMP_NE), judged)
+    n_truth = cv2.countNonZero(boundary)
+    if n_truth == 0:
+        return []
+    if pool == "pixels":
+        nothing = cv2.threshold(predicted, VOID - 1, 255, cv2.THRESH_BINARY)[1]
+        n_predicted = n_truth - cv2.countNonZero(cv2.bitwise_and(boundary, nothing))
+        n_correct = cv2.countNonZero(cv2.bitwise_and(boundary, agree))
+        return [n_correct / (n_truth + n_predicted - n_correct)]
+    joint = _joint_histogram(truth, predicted, boundary)[:VOID, :].astype(np.float64)
+    n_truth, n_predicted, n_correct = joint.sum(1), joint.sum(0)[:VOID], joint.diagonal()
+    present = n_truth > 0
+    return [float((n_correct / np.maximum(n_truth + n_predicted - n_correct, 1))[present].mean())]
+
+
+class _Consistency:
+    """mVC sums of one clip, from how many frames each pixel has been constant (uint8, saturating at 255)."""
+
+    def __init__(self, windows: tuple[int, ...]):
+        self.windows = windows
+        self.script, self.pending, self.eq4 = np.zeros((3, 2, len(windows)))  # each: number of windows, sum of scores
+        self.last: tuple[np.ndarray, ...] | None = None  # frame before: labels of truth, of prediction, and three runs
+
+    def add(self, truth, predicted, judged, agree) -> None:
+        """Take the next frame: score every window that ends at it (no run is longer than the clip so far)."""
+        # The script loses the window that ends with the clip: a window is counted only once a further frame comes.
+        self.script += self.pending
+        self.pending[:] = 0
+        one = np.ones_like(truth)
+        self.last = self.last or (truth, predicted, *[one - one] * 3)
+        last_truth, last_predicted, truth_run, predicted_run, agree_run = self.last
+        truth_run = cv2.add(cv2.bitwise_and(truth_run, cv2.compare(truth, last_truth, cv2.CMP_EQ)), one)
+        predicted_run = cv2.add(cv2.bitwise_and(predicted_run, cv2.compare(predicted, last_predicted, cv2.CMP_EQ)), one)
+        agree_run = cv2.bitwise_and(cv2.add(agree_run, one), agree)
+        # Copies: a caller may refill one buffer, and the comparison above needs the frame as it was.
+        self.last = (truth.copy(), predicted.copy(), truth_run, predicted_run, agree_run)
+        judged_run = cv2.bitwise_and(truth_run, judged)
+        both_run, right_run = cv2.min(truth_run, predicted_run), cv2.min(truth_run, agree_run)
+        for i, n in enumerate(self.windows):
+            if common := _at_least(truth_run, n):
+                self.pending[:, i] = 1, _at_least(both_run, n) / common
+            if common := _at_least(judged_run, n):
+                self.eq4[:, i] += 1, _at_least(right_run, n) / common
+
+
+def _at_least(run: np.ndarray, n: int) -> int:
+    """Count the pixels of a uint8 array that are n or more."""
+    return cv2.countNonZero(cv2.threshold(run, n - 1, 255, cv2.THRESH_BINARY)[1])
+
+
+def left_out(counts: Sequence[ClipCounts], protocol: str = "both") -> tuple[str, ...]:
+    """Name the clips left out of mIoU, wIoU, mBIoU and the script's mVC: of 16 frames or fewer, unless "paper"."""
+    _check(counts, protocol)
+    return tuple(c.name for c in counts if not _kept([c], protocol))
+
+
+def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str, float]:
+    """Score a data set, in percent; NaN where nothing is left to score.
+
+    Args:
+        counts: one per clip, of the same classes and windows (written 8 and 16 below).
+        protocol: "vspw" gives mIoU, wIoU, mBIoU, mVC8, mVC16 without clips of 16 frames or fewer; "paper" gives mIoU,
+            wIoU, mBIoU of all clips and mVC8_eq4, mVC16_eq4 of every clip of 8 or 16 frames or more; "both" gives
+            "vspw" and the two of Eq. 4. If all clips are left out, a warning is logged.
+
+    Returns:
+        {metric: percent}. mIoU: one count over the data set, mean over classes present in the truth. wIoU: classes
+        weighted by their pixels in the truth. mBIoU: mean over all frames that have a boundary. mVC: windows without a
+        common area do not count; by script, the mean over all windows of all clips, by Eq. 4 over windows, then clips.
+
+    Source: paper section 3.3, Eq. 4-6; VC_perclip.py of VSPW.
+    """
+    _check(counts, protocol)
+    if not _kept(counts, protocol):
+        logger.warning(
+            "the VSPW protocol leaves out clips of %d frames or fewer, which leaves out all %d here: "
+            "mIoU, wIoU, mBIoU and its mVC are undefined. Choose protocol 'paper' to score every clip.",
+            VSPW_LONGEST_LEFT_OUT, len(counts),
+        )  # fmt: skip
+    return _totals(counts, protocol)
+
+
+def per_clip(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str, dict[str, float]]:
+    """Score each clip as a data set of its own: {clip: as `summarise`}; a clip left out by the protocol has NaN."""
+    _check(counts, protocol)
+    return {c.name: _totals([c], protocol) for c in counts}
+
+
+def per_class(counts: Sequence[ClipCounts], protocol: str = "both") -> np.ndarray:
+    """Score each class: IoU (C,) in percent, NaN where the truth lacks it, of the clips that make up mIoU, its mean."""
+    _check(counts, protocol)
+    kept = _kept(counts, protocol)
+    return _class_iou(kept, np.ones((1, len(kept))), len(counts[0].truth_px))[0][0]
+
+
+def bootstrap(
+    counts: Sequence[ClipCounts], n: int = 1000, seed: int = 0, *,
+    other: Sequence[ClipCounts] | None = None, protocol: str = "both",
+) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """Give 95 % intervals by drawing clips with replacement.
+
+    Args:
+        counts: one per clip.
+        n, seed: number of resamples, and what seeds them.
+        other: counts of another prediction of the same clips in the same order; the intervals are then of the paired
+            difference `counts` minus `other`, both scored on the same draws.
+        protocol: as for `summarise`. Each metric draws from the clips it is defined on.
+
+    Returns:
+        {metric: (low, high)}, the 2.5th and 97.5th percentile, in percent or points; (nan, nan) below two clips.
+    """
+
+    def draw(n_clips: int) -> np.ndarray:
+        if n_clips < 2:
+            return np.full((n, n_clips), np.nan)
+        return np.random.default_rng(seed).multinomial(n_clips, np.full(n_clips, 1 / n_clips), n).astype(np.float64)
+
+    _check([*counts, *(other or ())], protocol)
+    scores = _scores(counts, protocol, draw)
+    if other is not None:
+        ours, theirs = ([(c.name, c.n_frames) for c in clips] for clips in (counts, other))
+        if ours != theirs:
+            odd = next(pair for pair in zip_longest(ours, theirs) if pair[0] != pair[1])
+            raise ValueError(f"Expected `other` to hold the same clips in order, but got {odd[1]} for {odd[0]}")
+        scores_of_other = _scores(other, protocol, draw)
+        scores = {metric: values - scores_of_other[metric] for metric, values in scores.items()}
+    defined = {metric: values[~np.isnan(values)] for metric, values in scores.items()}
+    return {
+        metric: tuple(np.percentile(values, (2.5, 97.5)).tolist()) if values.size else (np.nan, np.nan)
+        for metric, values in defined.items()
+    }
+
+
+def _check(counts: Sequence[ClipCounts], protocol: str) -> None:
+    """Raise unless the counts go together and the protocol exists."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Expected `protocol` to be one of {PROTOCOLS}, but got {protocol!r}")
+    if not counts:
+        raise ValueError("Expected counts of at least one clip, but got none")
+    kinds = {(len(c.truth_px), c.windows) for c in counts}
+    if len(kinds) > 1:
+        raise ValueError(f"Expected all clips counted with the same classes and windows, but got {sorted(kinds)}")
+
+
+def _kept(counts: Sequence[ClipCounts], protocol: str) -> list[ClipCounts]:
+    """Return the clips that count for all but Eq. 4."""
+    return [c for c in counts if protocol == "paper" or c.n_frames > VSPW_LONGEST_LEFT_OUT]
+
+
+def _totals(counts: Sequence[ClipCounts], protocol: str) -> dict[str, float]:
+    """Score one data set in which every clip counts once."""
+    scores = _scores(counts, protocol, lambda n_clips: np.ones((1, n_clips)))
+    return {metric: float(value[0]) for metric, value in scores.items()}
+
+
+def _scores(counts, protocol: str, weigh: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
+    """Score R weighted data sets at once: weigh(k) -> (R, k), how often each of k clips counts; each score is (R,)."""
+    kept = _kept(counts, protocol)
+    weights = weigh(len(kept))
+    iou, share = _class_iou(kept, weights, len(counts[0].truth_px))
+    present = ~np.isnan(iou)
+    known = np.where(present, iou, 0)
+
+    def mean(sums_and_numbers):  # in percent
+        return 100 * _ratio(*(weights @ np.reshape(sums_and_numbers, (len(kept), 2))).T)
+
+    scores = {
+        "mIoU": _ratio(known.sum(1), present.sum(1)),
+        "wIoU": np.where(present.any(1), (known * share).sum(1), np.nan),
+        "mBIoU": mean([(c.boundary_iou, c.boundary_frames) for c in kept]),
+    }
+    if protocol != "paper":
+        for i, n in enumerate(counts[0].windows):
+            scores[f"mVC{n}"] = mean([(c.vspw_vc[i], c.vspw_windows[i]) for c in kept])
+    if protocol != "vspw":
+        for i, n in enumerate(counts[0].windows):
+            vc = np.array([c.eq4_vc[i] / c.eq4_windows[i] for c in counts if c.eq4_windows[i]])
+            weights_of_vc = weigh(len(vc))
+            scores[f"mVC{n}_eq4"] = 100 * _ratio(weights_of_vc @ vc, weights_of_vc.sum(1))
+    return scores
+
+
+def _class_iou(kept: list[ClipCounts], weights: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return IoU in percent (R, C), NaN where the truth lacks the class, and each class's share of the truth (R, C)."""
+    correct, truth, predicted = (
+        weights @ np.array([getattr(c, field) for c in kept], np.float64).reshape(-1, n_classes)
+        for field in ("correct_px", "truth_px", "predicted_px")
+    )
+    iou = np.where(truth > 0, 100 * _ratio(correct, truth + predicted - correct), np.nan)
+    return iou, _ratio(truth, truth.sum(1, keepdims=True))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide; NaN where the whole is not positive."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

@@ -1,0 +1,129 @@
+"""SAM 2 as refiner: each masklet takes the class that most of its pixels have in the base prediction. Source: paper Eq. 1-2."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from lib.config import VoteSettings
+from lib.data import VOID
+from lib.masklets import Masklets
+
+
+def vote(semantic: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Count the classes inside each mask.
+
+    Args:
+        semantic: (H, W) uint8, class ids; `VOID` (255) is no class.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N, 256) int64 votes; void pixels cast none, so column 255 is zero.
+
+    Source: the sum in paper Eq. 2.
+    """
+    votes = np.zeros((len(masks), 256), np.int64)
+    for i, mask in enumerate(masks):
+        box = _box(mask)
+        # OpenCV counts in float32, which is exact up to 2**24 pixels of one class in one mask
+        votes[i] = cv2.calcHist([np.ascontiguousarray(semantic[box])], [0], np.ascontiguousarray(mask[box]).view(np.uint8), [256], [0, 256])[:, 0]
+    votes[:, VOID] = 0
+    return votes
+
+
+def paint(semantic: np.ndarray, masks: np.ndarray, votes: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
+    """Give every mask its class: R of paper Eq. 1.
+
+    Args:
+        semantic: (H, W) uint8 base prediction S, kept outside all masks.
+        masks: (N, H, W) bool, in any order.
+        votes: (N, 256); the highest count wins, the lowest class id in a tie; a mask without votes leaves S as it is.
+        scores: None: larger masks are painted first and smaller ones over them, so that small objects survive. (N,): lower scores
+            first instead. Equal masks are painted with the lowest class last, so the order of `masks` never matters.
+
+    Returns:
+        (H, W) uint8.
+    """
+    refined = semantic.copy()
+    classes = votes.argmax(1)  # numpy takes the first of equals: the lowest class id
+    rank = -np.array([np.count_nonzero(m) for m in masks]) if scores is None else np.asarray(scores)
+    for i in np.lexsort((-classes, rank)):
+        if votes[i, classes[i]] > 0:
+            box = _box(masks[i])
+            np.copyto(refined[box], np.uint8(classes[i]), where=masks[i][box])
+    return refined
+
+
+def refine_frame(semantic: np.ndarray, masks: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
+    """Refine one frame with the masklets seen in it.
+
+    Args:
+        semantic: (H, W) uint8, class ids, 255 where nothing was predicted.
+        masks: (N, H, W) bool in any order.
+        scores: predicted IoU (N,), only to let it decide overlaps instead of area.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: wrong dtype or shape.
+
+    Source: paper Eq. 1-2; the vote is per frame, overlaps go to the smaller mask.
+    """
+    masks = np.asarray(masks)
+    if semantic.ndim != 2 or semantic.dtype != np.uint8:
+        raise ValueError(f"Expected `semantic` to be (H, W) uint8, but got shape {semantic.shape}, dtype {semantic.dtype}.")
+    if masks.dtype != bool or masks.ndim != 3 or masks.shape[1:] != semantic.shape:
+        raise ValueError(f"Expected `masks` to be bool of shape (N, {semantic.shape[0]}, {semantic.shape[1]}), but got {masks.dtype} of shape {masks.shape}.")
+    return paint(semantic, masks, vote(semantic, masks), scores)
+
+
+def refine_clip(predictions, masklets: Masklets, settings: VoteSettings = VoteSettings()) -> Iterator[np.ndarray]:
+    """Refine a clip frame by frame.
+
+    Args:
+        predictions: the base model's (H, W) uint8 labels, `len(masklets)` of them, by index.
+        masklets: the clip's masklets.
+        settings: who wins an overlap, and whether a masklet votes per frame or once for all its frames.
+
+    Yields:
+        (H, W) uint8 per frame.
+    """
+    if len(predictions) != len(masklets):
+        raise ValueError(f"Expected one prediction per frame of {masklets.clip} ({len(masklets)}), but got {len(predictions)}.")
+    whole: dict[int, np.ndarray] = {}
+    if settings.scope == "masklet":
+        for t, frame in enumerate(masklets.frames):
+            for i, counts in zip(frame.ids, vote(predictions[t], masklets.masks(t))):
+                whole[i] = whole.get(i, 0) + counts
+    for t, frame in enumerate(masklets.frames):
+        semantic, masks = predictions[t], masklets.masks(t)
+        votes = np.stack([whole[i] for i in frame.ids]) if whole and frame.ids else vote(semantic, masks)
+        yield paint(semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None)
+
+
+def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
+    """Control without masks: each pixel takes the class it has in most frames of its window (ties: lowest id; void does not vote).
+
+    What a plain vote over time already gives a flickering base; a refiner that does not beat it on moving scenes shows nothing.
+    """
+    starts = sorted({f.start for f in masklets.frames})
+    for start, end in zip(starts, starts[1:] + [len(masklets)]):
+        labels = np.stack([predictions[t] for t in range(start, end)])
+        classes = np.unique(labels[labels != VOID])
+        if len(classes) == 0:
+            yield from labels
+            continue
+        winner = classes[np.stack([(labels == c).sum(0) for c in classes]).argmax(0)].astype(np.uint8)
+        winner[(labels == VOID).all(0)] = VOID
+        for _ in range(end - start):
+            yield winner
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """The smallest box around a mask; an empty one for an empty mask."""
+    rows = np.flatnonzero(mask.any(1))
+    if len(rows) == 0:
+        return slice(0, 0), slice(0, 0)
+    cols = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
+    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)

@@ -1,0 +1,242 @@
+"""Cut a clip into masklets with SAM 2: propose on the first frame of each window, select, track all selected masks together.
+
+Equal to stock sam2 (`SAM2AutomaticMaskGenerator`, then `SAM2VideoPredictor.add_new_mask` for every mask and `propagate_in_video`), but
+all objects of a window pass through the model as one batch, frames are read one at a time, and several settings share what they have
+in common. Two facts make the sharing exact: objects do not see each other, and a track of 16 frames is the start of one of 32.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pycocotools import mask as coco
+from sam2.modeling.sam2_base import SAM2Base
+from torchvision.ops import masks_to_boxes, nms
+from torchvision.transforms.v2.functional import resize
+
+from lib.config import MaskletSettings
+from lib.data import Clip
+from lib.masklets import FrameMasklets
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a click grid finds on one frame, before selection; N masks in the order of the grid, three per click."""
+
+    rles: list  # N COCO RLEs at the frame's size
+    iou: torch.Tensor  # (N,) predicted IoU
+    stability: dict[float, torch.Tensor]  # stability score (N,) for each logit offset asked for
+    boxes: torch.Tensor  # (N, 4) x0 y0 x1 y1
+
+
+@torch.inference_mode()
+def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings], clicks_per_batch: int = 64) -> Candidates:
+    """Click a grid on a frame and keep every mask that at least one setting might select.
+
+    Args:
+        sam: the model.
+        image: (H, W, 3) uint8 RGB.
+        settings: one or more settings with the same `grid`.
+        clicks_per_batch: clicks decoded together; changes memory, not results.
+
+    Source: sam2's `SAM2AutomaticMaskGenerator` without crops. Differs: predicted IoU is tested before masks are enlarged.
+    """
+    height, width = image.shape[:2]
+    size = sam.image_size
+    features, _, sizes = _encode(sam, _as_image_predictor(image, size).to(sam.device))
+    features[-1] = features[-1] + sam.no_mem_embed
+    maps = [f.permute(1, 2, 0).unflatten(2, s) for f, s in zip(features, sizes)]
+    steps = (np.arange(settings[0].grid) + 0.5) / settings[0].grid
+    grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    points = torch.as_tensor(grid * (width, height), dtype=torch.float32, device=sam.device)  # stock rounds to float32 in pixels
+    points = points / torch.tensor([width, height], device=sam.device) * size
+    lowest_iou, offsets = min(s.iou for s in settings), sorted({s.stability_offset for s in settings})
+    rles, ious, stabilities, boxes = [], [], {o: [] for o in offsets}, []
+    for batch in points.split(clicks_per_batch):
+        labels = torch.ones(len(batch), 1, dtype=torch.int, device=sam.device)
+        sparse, dense = sam.sam_prompt_encoder(points=(batch[:, None], labels), boxes=None, masks=None)
+        low, iou, _, _ = sam.sam_mask_decoder(
+            image_embeddings=maps[-1], image_pe=sam.sam_prompt_encoder.get_dense_pe(), sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense, multimask_output=True, repeat_image=True, high_res_features=maps[:-1],
+        )  # fmt: skip
+        low, iou = low.flatten(0, 1), iou.flatten()
+        low, iou = low[iou > lowest_iou], iou[iou > lowest_iou]
+        if len(low) == 0:
+            continue
+        logits = F.interpolate(low[None].float(), (height, width), mode="bilinear", align_corners=False)[0]
+        scores = {o: (logits > o).sum((1, 2)) / (logits > -o).sum((1, 2)) for o in offsets}  # NaN, and so dropped, where nothing is on
+        keep = torch.stack([(iou > s.iou) & (scores[s.stability_offset] >= s.stability) for s in settings]).any(0)
+        masks = logits[keep] > 0
+        rles += encode_rles(masks)
+        ious.append(iou[keep])
+        boxes.append(_boxes(masks))
+        for o in offsets:
+            stabilities[o].append(scores[o][keep])
+    cat = lambda parts, *shape: torch.cat(parts).float().cpu() if parts else torch.zeros(0, *shape)
+    return Candidates(rles, cat(ious), {o: cat(s) for o, s in stabilities.items()}, cat(boxes, 4))
+
+
+def select(candidates: Candidates, setting: MaskletSettings) -> list[int]:
+    """Return the candidates a setting keeps, best predicted IoU first: both thresholds, then box NMS without classes."""
+    passed = (candidates.iou > setting.iou) & (candidates.stability[setting.stability_offset] >= setting.stability)
+    index = passed.nonzero()[:, 0]
+    return index[nms(candidates.boxes[index], candidates.iou[index], setting.nms)].tolist()
+
+
+class Group:
+    """Objects that start on the same frame and are tracked equally long, as batches through the model."""
+
+    def __init__(self, sam: SAM2Base, start: int, end: int, members: list[int], rles: list, objects_per_batch: int):
+        self.sam, self.start, self.end, self.members = sam, start, end, members
+        self.batches = []
+        for i in range(0, len(members), objects_per_batch):
+            prompts = np.stack([coco.decode(rles[m]) for m in members[i : i + objects_per_batch]])
+            self.batches.append((prompts, {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}))
+
+    def step(self, t: int, n_frames: int, encoded) -> torch.Tensor:
+        """Advance to frame `t` and return mask logits (N, S/4, S/4), float32."""
+        return torch.cat([self._step(t, n_frames, *encoded, *batch) for batch in self.batches])
+
+    def _step(self, t, n_frames, features, positions, sizes, prompts, history):
+        sam, n = self.sam, len(prompts)
+        vision, position = [f.expand(-1, n, -1) for f in features], [p.expand(-1, n, -1) for p in positions]
+        if t > self.start:
+            out = sam.track_step(t, False, vision, position, sizes, None, None, history, n_frames)
+            memory, where = out["maskmem_features"], out["maskmem_pos_enc"]
+        else:
+            masks = _resize_prompts(torch.from_numpy(prompts).to(sam.device), sam.image_size)
+            out = sam.track_step(t, True, vision, position, sizes, None, masks, history, n_frames, run_mem_encoder=False)
+            # As in stock, the first memory is made of the prompt as the output shows it, at a quarter of the input size.
+            shown = F.interpolate(out["pred_masks"].float(), (sam.image_size, sam.image_size), mode="bilinear", align_corners=False)
+            memory, where = sam._encode_new_memory(vision, sizes, shown, out["object_score_logits"], is_mask_from_pts=True)
+        kind = "non_cond_frame_outputs" if t > self.start else "cond_frame_outputs"
+        history[kind][t] = {"maskmem_features": memory.to(torch.bfloat16), "maskmem_pos_enc": where, "obj_ptr": out["obj_ptr"]}
+        for old in [f for f in history["non_cond_frame_outputs"] if f <= t - max(sam.num_maskmem, sam.max_obj_ptrs_in_encoder)]:
+            del history["non_cond_frame_outputs"][old]
+        return out["pred_masks"][:, 0].float()
+
+
+@torch.inference_mode()
+def track(
+    sam: SAM2Base, clip: Clip, settings: MaskletSettings | Sequence[MaskletSettings], *, objects_per_batch: int = 64, autocast: bool = False
+) -> Iterator[tuple[FrameMasklets, ...]]:
+    """Cut a clip into masklets under one or several settings, frame by frame.
+
+    Each frame is encoded once for all settings; each grid is proposed once per frame that starts a window; each candidate that any
+    setting selects is tracked once from each window start, as long as the longest window that selected it.
+
+    Args:
+        sam: a model of `lib.sam.load`.
+        clip: frames are read in order, one at a time.
+        settings: one setting or several.
+        objects_per_batch: objects that pass through the model together; bounds memory, does not change results.
+        autocast: run in bfloat16 where torch allows; faster on a GPU, not bit-equal.
+
+    Yields:
+        For each frame, the masklets of each setting, in the order of `settings`. A window in which nothing was found yields none.
+        Memory holds one frame and the memories of the open windows, whatever the clip's length.
+    """
+    settings = (settings,) if isinstance(settings, MaskletSettings) else tuple(settings)
+    groups: list[Group] = []
+    chosen: dict[MaskletSettings, tuple[int, list[int], Candidates]] = {}  # the open window of each setting
+    first_id = dict.fromkeys(settings, 0)  # masklets of the windows before
+    for t in range(len(clip)):
+        image = clip.image(t)
+        with torch.autocast(sam.device.type, torch.bfloat16, enabled=autocast):
+            starting = [s for s in settings if t % s.window == 0]
+            groups = [g for g in groups if t < g.end]
+            for grid in sorted({s.grid for s in starting}):
+                same = [s for s in starting if s.grid == grid]
+                candidates = propose(sam, image, same)
+                lengths: dict[int, int] = {}
+                for s in same:
+                    if s in chosen:
+                        first_id[s] += len(chosen[s][1])
+                    chosen[s] = (t, select(candidates, s), candidates)
+                    for member in chosen[s][1]:
+                        lengths[member] = max(lengths.get(member, 0), s.window)
+                for length in sorted(set(lengths.values())):
+                    members = [m for m in lengths if lengths[m] == length]
+                    group = Group(sam, t, min(t + length, len(clip)), members, candidates.rles, objects_per_batch)
+                    group.candidates = candidates
+                    groups.append(group)
+            rles = {}
+            if groups:
+                encoded = _encode(sam, _as_video_predictor(image, sam.image_size).to(sam.device))
+                for group in groups:
+                    logits = group.step(t, len(clip), encoded)
+                    for part, ids in zip(logits.split(32), _chunks(group.members, 32)):
+                        masks = F.interpolate(part[:, None], image.shape[:2], mode="bilinear", align_corners=False)[:, 0] > 0
+                        rles.update({(id(group.candidates), m): r for m, r in zip(ids, encode_rles(masks))})
+        yield tuple(_frame(s, *chosen[s], rles, first_id[s]) for s in settings)
+
+
+def _frame(setting, start, members, candidates, rles, first_id) -> FrameMasklets:
+    """Collect one setting's masklets of the current frame."""
+    found = [rles[id(candidates), m] for m in members]
+    if setting.clean_px:
+        found = [coco.encode(np.asfortranarray(clean(coco.decode(r), setting.clean_px))) for r in found]
+    ids = tuple(range(first_id, first_id + len(members)))
+    iou, stability = candidates.iou[members].tolist(), candidates.stability[setting.stability_offset][members].tolist()
+    return FrameMasklets(start, ids, tuple(found), tuple(iou), tuple(stability))
+
+
+def clean(mask: np.ndarray, area_px: int) -> np.ndarray:
+    """Fill holes and drop specks of at most `area_px` pixels (8-connected) in one (H, W) uint8 mask; the largest part always stays."""
+    mask = mask.astype(np.uint8)
+    for value in (0, 1):  # holes first, then specks
+        n, labels, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=8)
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        small = [i + 1 for i in range(n - 1) if areas[i] <= area_px and (value == 0 or areas[i] < areas.max())]
+        mask[np.isin(labels, small)] = 1 - value
+    return mask
+
+
+def encode_rles(masks: torch.Tensor) -> list[dict]:
+    """Encode (N, H, W) bool masks as COCO RLE."""
+    return coco.encode(np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)))
+
+
+def _encode(sam, image: torch.Tensor):
+    """Features, positions and sizes of one (3, S, S) frame, flat and not yet expanded to objects."""
+    _, features, positions, sizes = sam._prepare_backbone_features(sam.forward_image(image[None]))
+    return features, positions, sizes
+
+
+def _as_image_predictor(image: np.ndarray, size: int) -> torch.Tensor:
+    """Resize and normalise as sam2's image predictor does: bilinear with antialias on floats."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
+    return (resize(pixels, [size, size], antialias=True) - MEAN) / STD
+
+
+def _as_video_predictor(image: np.ndarray, size: int) -> torch.Tensor:
+    """Resize and normalise as sam2's video predictor does: PIL bicubic on bytes."""
+    pixels = np.array(Image.fromarray(image).resize((size, size)))
+    return (torch.from_numpy(pixels / 255.0).permute(2, 0, 1).float() - MEAN) / STD
+
+
+def _resize_prompts(masks: torch.Tensor, size: int) -> torch.Tensor:
+    """(N, H, W) to (N, 1, S, S) binary float, as `add_new_mask` does."""
+    masks = masks[:, None].float()
+    if masks.shape[-2:] == (size, size):
+        return masks
+    return (F.interpolate(masks, (size, size), mode="bilinear", align_corners=False, antialias=True) >= 0.5).float()
+
+
+def _boxes(masks: torch.Tensor) -> torch.Tensor:
+    """Boxes of (N, H, W) masks, x1 and y1 inclusive; zeros for an empty mask, as in sam2."""
+    boxes = torch.zeros(len(masks), 4, device=masks.device)
+    some = masks.flatten(1).any(1)
+    boxes[some] = masks_to_boxes(masks[some]).float()
+    return boxes
+
+
+def _chunks(items: list, n: int) -> list[list]:
+    return [items[i : i + n] for i in range(0, len(items), n)]

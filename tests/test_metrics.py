@@ -1,0 +1,289 @@
+import logging
+import time
+import tracemalloc
+
+import numpy as np
+import oracles
+import pytest
+
+from lib import metrics
+from lib.metrics import bootstrap, count_clip, left_out, per_class, per_clip, summarise
+
+V = 255  # void in the truth, nothing in a prediction
+N = 5  # classes of the random clips, of which the truth lacks class 3
+
+
+def labels(*rows):
+    return np.array(rows, np.uint8)
+
+
+def clip(truth, predicted, n_frames=1):
+    """Repeat one frame."""
+    return np.stack([truth] * n_frames), np.stack([predicted] * n_frames)
+
+
+def random_clip(n_frames, seed, shape=(13, 17), share_wrong=0.15):
+    """Blocks of classes that change a little from frame to frame, with void, and predictions with 255."""
+    rng = np.random.default_rng(seed)
+    truth = np.kron(rng.choice([0, 1, 2, 4, V], (4, 5), p=[0.3, 0.3, 0.2, 0.1, 0.1]), np.ones((4, 4), int))
+    truth = np.resize(truth, shape).astype(np.uint8)
+    predicted = np.where(rng.random(shape) < share_wrong, rng.choice([0, 1, 2, 3, 4, V], shape), truth).astype(np.uint8)
+    frames = []
+    for _ in range(n_frames):
+        for frame in (truth, predicted):
+            moved = rng.random(shape) < 0.02
+            frame[moved] = rng.choice([0, 1, 2, 4, V], moved.sum())
+        frames.append((truth.copy(), predicted.copy()))
+    return tuple(np.stack(part) for part in zip(*frames, strict=True))
+
+
+def count(clips, n_classes=N, **options):
+    return [count_clip(f"clip{i}", *c, n_classes, **options) for i, c in enumerate(clips)]
+
+
+def assert_same(scores, expected):
+    assert list(scores) == list(expected)
+    for metric in expected:
+        assert scores[metric] == pytest.approx(expected[metric], abs=1e-9, nan_ok=True), metric
+
+
+# Worked by hand. Class 0: truth 3 pixels, 1 found, predicted 1. Class 1: truth 2, both found, predicted 3. The prediction
+# on void does not count. All 5 labelled pixels are boundary, and one of them is predicted as nothing.
+TRUTH = labels([0, 0, 1], [0, 1, V])
+PREDICTED = labels([0, 1, 1], [V, 1, 0])
+
+
+def test_iou_by_hand():
+    counts = count([clip(TRUTH, PREDICTED)], 3)
+    assert per_class(counts, "paper") == pytest.approx([100 / 3, 200 / 3, np.nan], nan_ok=True)
+    scores = summarise(counts, "paper")
+    assert scores["mIoU"] == pytest.approx(50)
+    assert scores["wIoU"] == pytest.approx(100 * (3 / 5 * 1 / 3 + 2 / 5 * 2 / 3))
+
+
+def test_boundary_by_hand():
+    assert summarise(count([clip(TRUTH, PREDICTED)], 2), "paper")["mBIoU"] == pytest.approx(100 * 3 / (5 + 4 - 3))
+    # One row: the border between columns 2 and 3 reaches two pixels to each side; the frame's edge is no border.
+    truth, predicted = labels([0, 0, 0, 1, 1, 1, 1]), labels([1, 0, 1, 1, 1, 1, 0])
+    count_row = count_clip("row", [truth], [predicted], 2)
+    assert (count_row.boundary_frames, count_row.boundary_iou) == (1, pytest.approx(3 / (4 + 4 - 3)))
+    by_class = count_clip("row", [truth], [predicted], 2, pool="classes")
+    assert by_class.boundary_iou == pytest.approx((1 / (2 + 1 - 1) + 2 / (2 + 3 - 2)) / 2)
+    narrow = count_clip("row", [truth], [predicted], 2, boundary_px=3)
+    assert narrow.boundary_iou == pytest.approx(1 / (2 + 2 - 1))
+
+
+def test_void_is_no_boundary_and_erodes_nothing():
+    far = labels([0, 0, 0, V, V, 1, 1])  # the classes are three pixels apart, one more than the square reaches
+    assert count_clip("a", [far], [far], 2).boundary_frames == 0
+    near = labels([0, 0, 0, V, 1, 1])  # columns 2 and 4 see each other; the prediction on the void between is free
+    counts = count_clip("a", [near], [labels([0, 0, 0, 1, 1, 0])], 2)
+    assert (counts.boundary_frames, counts.boundary_iou) == (1, 1)
+
+
+def test_consistency_by_hand():
+    truth = np.stack([TRUTH, TRUTH, labels([1, 0, 1], [0, 1, V])])
+    predicted = np.stack([labels([0, 0, 1], [1, 1, 0]), labels([0, 1, 1], [1, 1, 0]), labels([0, 1, 1], [0, 1, 1])])
+    counts = count_clip("a", truth, predicted, 2, windows=(2,))
+    # Script: the last window is lost; void is in the common area, and there as elsewhere a constant mistake is right.
+    assert (counts.vspw_windows[0], counts.vspw_vc[0]) == (1, pytest.approx(5 / 6))
+    assert (counts.eq4_windows[0], counts.eq4_vc[0]) == (2, pytest.approx(3 / 5 + 2 / 4))
+    assert summarise([counts], "paper")["mVC2_eq4"] == pytest.approx(55)
+
+
+@pytest.mark.parametrize("protocol", metrics.PROTOCOLS)
+@pytest.mark.parametrize("options", [{}, {"pool": "classes"}, {"boundary_px": 3}])
+def test_against_oracle(protocol, options):
+    clips = [random_clip(n_frames, seed) for seed, n_frames in enumerate((17, 21, 16, 10, 7))]
+    renamed = {"side" if key == "boundary_px" else key: value for key, value in options.items()}
+    assert_same(summarise(count(clips, **options), protocol), oracles.summary(clips, N, protocol, **renamed))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 1), (1, 4), (3, 29)])
+def test_against_oracle_on_slim_frames(shape):
+    clips = [random_clip(18, 3, shape), random_clip(9, 4, shape)]
+    assert_same(summarise(count(clips)), oracles.summary(clips, N))
+
+
+def test_every_window_length_in_one_pass():
+    truth, predicted = random_clip(23, 5)
+    windows = (1, 2, 8, 16, 22, 23, 24)
+    counts = count_clip("a", truth, predicted, N, windows)
+    for i, n in enumerate(windows):
+        script, eq4 = oracles.script_windows(truth, predicted, n), oracles.eq4_windows(truth, predicted, n)
+        assert (counts.vspw_windows[i], counts.eq4_windows[i]) == (max(23 - n, 0), max(24 - n, 0))
+        assert (counts.vspw_vc[i], counts.eq4_vc[i]) == (pytest.approx(sum(script)), pytest.approx(sum(eq4)))
+
+
+def test_runs_saturate_beyond_255_frames():
+    counts = count_clip("a", *clip(TRUTH, PREDICTED, 300), 2, windows=(8, 255))
+    assert counts.vspw_windows.tolist() == counts.vspw_vc.tolist() == [292, 45]
+    assert counts.eq4_windows.tolist() == [293, 46]
+    assert counts.eq4_vc == pytest.approx([293 * 3 / 5, 46 * 3 / 5])
+
+
+def test_windows_without_common_area_do_not_count():
+    other = np.where(TRUTH == V, 0, 1 - TRUTH).astype(np.uint8)  # no pixel keeps its label
+    truth = np.stack([TRUTH, TRUTH, other, other, TRUTH, TRUTH])
+    counts = count_clip("a", truth, truth, 2, windows=(2, 3))
+    assert counts.vspw_windows.tolist() == counts.vspw_vc.tolist() == [2, 0]
+    assert counts.eq4_windows.tolist() == counts.eq4_vc.tolist() == [3, 0]
+
+
+def test_views_are_taken_as_they_are():
+    clips = [tuple(part[:, ::-1, 1::2] for part in random_clip(18, 9))]
+    assert_same(summarise(count(clips)), oracles.summary(clips, N))
+
+
+def test_per_class_and_per_clip():
+    clips = [random_clip(n_frames, seed) for seed, n_frames in enumerate((17, 10, 20))]
+    counts = count(clips)
+    assert per_class(counts, "paper") == pytest.approx(100 * oracles.class_iou(clips, N)[0], nan_ok=True)
+    assert np.isnan(per_class(counts)[3])
+    for protocol in metrics.PROTOCOLS:
+        assert np.nanmean(per_class(counts, protocol)) == pytest.approx(summarise(counts, protocol)["mIoU"])
+        for c, one in zip(counts, clips, strict=True):
+            assert_same(per_clip(counts, protocol)[c.name], oracles.summary([one], N, protocol))
+
+
+def test_void_only():
+    scores = summarise(count([clip(np.full((13, 17), V, np.uint8), np.zeros((13, 17), np.uint8), 17)]))
+    undefined = {metric for metric, score in scores.items() if np.isnan(score)}
+    assert undefined == {"mIoU", "wIoU", "mBIoU", "mVC8_eq4", "mVC16_eq4"}
+    assert scores["mVC8"] == scores["mVC16"] == 100  # to the script void is a class like any other
+
+
+def test_constant_wrong_prediction():
+    truth = np.zeros((13, 17), np.uint8)
+    truth[:, 8:] = 1
+    scores = summarise(count([clip(truth, np.full_like(truth, 2), 20)]))
+    assert (scores["mVC8"], scores["mVC16"]) == (100, 100)
+    assert scores["mIoU"] == scores["wIoU"] == scores["mBIoU"] == scores["mVC8_eq4"] == scores["mVC16_eq4"] == 0
+
+
+def test_nothing_predicted_is_a_miss_but_no_false_positive():
+    truth, predicted = labels([0, 0, 1, 1]), labels([0, V, 1, 1])
+    scores = summarise(count([clip(truth, predicted, 17)], 2))
+    assert scores["mIoU"] == 75
+    assert scores["mBIoU"] == 75
+    assert scores["mVC8_eq4"] == 75
+    assert summarise(count([clip(truth, np.full_like(truth, V))]), "paper")["mIoU"] == 0
+
+
+def test_clip_of_16_and_of_17_frames(caplog):
+    short, long = count([clip(TRUTH, PREDICTED, 16), clip(TRUTH, PREDICTED, 17)], 2)
+    assert (left_out([short, long]), left_out([short, long], "paper")) == ((short.name,), ())
+    assert summarise([short, long], "vspw") == summarise([long], "vspw")
+    assert long.vspw_windows.tolist() == [9, 1]
+    assert short.eq4_windows.tolist() == [9, 1]
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        scores = summarise([short, short])
+    assert "all 2" in caplog.text and "'paper'" in caplog.text
+    assert [metric for metric, score in scores.items() if not np.isnan(score)] == ["mVC8_eq4", "mVC16_eq4"]
+    assert np.isnan(per_class([short, short])).all() and not np.isnan(per_class([short], "paper")).any()
+
+
+@pytest.mark.parametrize(("n_frames", "n_windows"), [(7, 0), (8, 1)])
+def test_clip_as_long_as_the_window(n_frames, n_windows):
+    counts = count_clip("a", *clip(TRUTH, TRUTH, n_frames), 2)
+    assert counts.eq4_windows.tolist() == [n_windows, 0]
+    assert summarise([counts], "paper")["mVC8_eq4"] == pytest.approx(100 if n_windows else np.nan, nan_ok=True)
+
+
+def test_buffers_may_be_reused():
+    truth, predicted = random_clip(18, 6)
+
+    def refilled(frames):
+        buffer = np.empty_like(frames[0])
+        for frame in frames:
+            buffer[:] = frame
+            yield buffer
+
+    assert_same(summarise([count_clip("a", refilled(truth), refilled(predicted), N)]), oracles.summary([(truth, predicted)], N))
+
+
+def test_frames_too_large_for_cv2_counts(monkeypatch):
+    truth, predicted = random_clip(18, 7)
+    expected = [summarise(count([(truth, predicted)], pool=pool)) for pool in metrics.POOLS]
+    monkeypatch.setattr(metrics, "CV2_EXACT_PX", 1)
+    monkeypatch.setattr(metrics.cv2, "calcHist", None)
+    assert [summarise(count([(truth, predicted)], pool=pool)) for pool in metrics.POOLS] == expected
+
+
+def test_memory_does_not_grow_with_the_clip():
+    def peak(n_frames):
+        (truth,), (predicted,) = random_clip(1, 8, (120, 160))
+        tracemalloc.start()
+        count_clip("a", (truth.copy() for _ in range(n_frames)), (predicted.copy() for _ in range(n_frames)), N)
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(2)
+    assert 120 * 160 < peak(200) <= 1.1 * peak(20)
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "n_classes", "message"),
+    [
+        ([TRUTH], [PREDICTED + 2], 3, "frame 0: expected class ids 0..2 or 255 in the prediction, but got 3"),
+        ([TRUTH, TRUTH], [TRUTH, TRUTH], 1, "frame 0: expected class ids 0..0 or 255 in the truth, but got 1"),
+        ([TRUTH, TRUTH], [TRUTH], 2, "frame 1: expected as many predictions as truth frames, but the prediction ends"),
+        ([TRUTH], [TRUTH, TRUTH], 2, "the truth ends here"),
+        ([TRUTH], [TRUTH.T], 2, r"expected the size of the first truth frame, \(2, 3\), but got \(3, 2\)"),
+        ([TRUTH], [TRUTH.astype(int)], 2, r"expected labels \(H, W\) uint8, but got \(2, 3\) int64"),
+        ([], [], 2, "at least one frame"),
+        ([TRUTH], [TRUTH], 256, "1..255"),
+    ],
+)
+def test_bad_frames(truth, predicted, n_classes, message):
+    with pytest.raises(ValueError, match=message):
+        count_clip("a", truth, predicted, n_classes)
+
+
+@pytest.mark.parametrize("options", [{"windows": (0,)}, {"windows": ()}, {"windows": (256,)}, {"boundary_px": 4}, {"pool": "x"}])
+def test_bad_options(options):
+    with pytest.raises(ValueError, match="Expected `"):
+        count_clip("a", [TRUTH], [TRUTH], 2, **options)
+
+
+def test_counts_must_go_together():
+    two, three = count_clip("a", [TRUTH], [TRUTH], 2), count_clip("b", [TRUTH], [TRUTH], 3)
+    for wrong in ([], [two, three], [two, count_clip("b", [TRUTH], [TRUTH], 2, windows=(8,))]):
+        with pytest.raises(ValueError, match="Expected"):
+            summarise(wrong)
+    with pytest.raises(ValueError, match="protocol"):
+        summarise([two], "coco")
+    with pytest.raises(ValueError, match="same classes and windows"):
+        bootstrap([two, two], other=[three, three])
+    with pytest.raises(ValueError, match=r"same clips in order, but got None for \('a', 1\)"):
+        bootstrap([two, two], other=[two])
+
+
+def test_bootstrap_against_a_loop():
+    counts = count([random_clip(n_frames, seed, share_wrong=seed / 9) for seed, n_frames in enumerate((17, 19, 18, 25))])
+    better = count([(truth, truth) for truth, _ in (random_clip(n, seed) for seed, n in enumerate((17, 19, 18, 25)))])
+    times = np.random.default_rng(7).multinomial(4, [0.25] * 4, 50)
+    drawn = [[summarise([c for c, k in zip(some, row, strict=True) for _ in range(k)]) for row in times] for some in (counts, better)]
+    for other in (None, better):
+        intervals = bootstrap(counts, 50, seed=7, other=other)
+        for metric, interval in intervals.items():
+            values = [a[metric] - (b[metric] if other else 0) for a, b in zip(*drawn, strict=True)]
+            assert interval == pytest.approx(np.percentile(values, (2.5, 97.5)))
+    assert intervals["mIoU"][1] < 0  # worse than the perfect prediction in every draw
+    assert set(bootstrap(counts, other=counts).values()) == {(0, 0)}
+
+
+def test_bootstrap_needs_two_clips():
+    one, short = count([random_clip(17, 0), random_clip(10, 1)])
+    assert np.isnan(list(bootstrap([one]).values())).all()
+    defined = {metric for metric, (low, _) in bootstrap([one, short]).items() if not np.isnan(low)}
+    assert defined == {"mVC8_eq4"}  # the script leaves out the short clip, and 16 frames do not fit it
+
+
+def test_bootstrap_is_fast():
+    counts = [count_clip(f"{i}", *clip(TRUTH, PREDICTED, 17), 124) for i in range(343)]
+    start = time.process_time()
+    bootstrap(counts)
+    assert time.process_time() - start < 2
