@@ -50,3 +50,30 @@ def from_dict(cls, values: dict):
     if unknown:
         raise ValueError(f"Unknown {cls.__name__} field(s) {unknown}; known are {sorted(known)}.")
     return cls(**values)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Which data, which SAM 2 and which base models a study runs on."""
+
+    name: str
+    title: str  # stands in the title of every report
+    dataset: str  # reader: vspw, vipseg or camvid
+    root: str  # "" for a user's data: given at run time
+    split: str = "val"
+    sam: str = "micro"  # a checkpoint name of `lib.sam.load`
+    models: tuple[tuple[str, str, str], ...] = ()  # (name of `lib.segmentors.build`, method, backbone) of the base models
+
+    def __post_init__(self):
+        _require(self.dataset in ("vspw", "vipseg", "camvid"), "dataset", self.dataset, "'vspw', 'vipseg' or 'camvid'")
+
+
+_PAPER_MODELS = tuple((f"{m.lower()}-{b}", m, f"MiT-{b.upper()}") for b in ("b0", "b1", "b2", "b5") for m in ("Segformer", "CFFM", "MRCFA", "TV3S") if (m, b) != ("TV3S", "b0"))
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
+        Profile("camvid", "CamVid, 101 real frames, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
+        Profile("vspw", "VSPW", "vspw", "", sam="large", models=_PAPER_MODELS),
+    )
+}  # fmt: skip

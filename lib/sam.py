@@ -59,14 +59,8 @@ def load(checkpoint: str | Path = "micro", device: str | torch.device | None = N
         DataMissingError: no such file, or the hub cannot be reached.
         DataError: the file is no SAM 2 checkpoint.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if str(checkpoint) == "micro":
-        checkpoint = MICRO_WEIGHTS
-    elif str(checkpoint) in OFFICIAL:
-        checkpoint = download(str(checkpoint))
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise DataMissingError(f"{path}: expected a SAM 2 checkpoint file or one of micro, {', '.join(OFFICIAL)}; found no such file. Remedy: check the path or use a name.")
+    device = torch.device(device or ("cuda" if has_gpu() else "cpu"))
+    path = weights_of(checkpoint)
     tensors = _read(path)
     model = micro() if _is_micro(tensors) else official(_name_of(tensors, path))
     try:
@@ -74,6 +68,21 @@ def load(checkpoint: str | Path = "micro", device: str | torch.device | None = N
     except RuntimeError as error:
         raise DataError(f"{path}: expected the tensors of a SAM 2 model; found others ({str(error).splitlines()[1].strip()[:160]}). Remedy: use an unchanged checkpoint.") from error
     return model.to(device).eval()
+
+
+def weights_of(checkpoint: str | Path) -> Path:
+    """Return the file behind a checkpoint's name or path, fetching an official one if need be."""
+    if str(checkpoint) in OFFICIAL:
+        return download(str(checkpoint))
+    path = MICRO_WEIGHTS if str(checkpoint) == "micro" else Path(checkpoint)
+    if not path.is_file():
+        raise DataMissingError(f"{path}: expected a SAM 2 checkpoint file or one of micro, {', '.join(OFFICIAL)}; found no such file. Remedy: check the path or use a name.")
+    return path
+
+
+def has_gpu() -> bool:
+    """Say whether models run on a GPU unless told otherwise."""
+    return torch.cuda.is_available()
 
 
 def official(name: str, cls: str = "sam2.modeling.sam2_base.SAM2Base") -> SAM2Base:

@@ -13,7 +13,7 @@ from lib.data import VSPW_CLASSES
 from lib.mini import sprites
 
 SIZE = (240, 427)  # height, width: half of VSPW's 480x853
-SEEDS = {"train": 10_000, "val": 20_000}  # first seed of a split
+SEEDS = {"train": 10_000, "val": 20_000}  # first seed of a split: at most 10,000 train scenes
 CLASS_ID = {name: VSPW_CLASSES.index(name) for name in sprites.COLOURS}
 
 

@@ -1,0 +1,317 @@
+"""A tidy table becomes what people read and machines check: text, Markdown, CSV, figure and provenance. Knows nothing of models."""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.files import DataMissingError, problem
+from lib.paths import ROOT
+
+LABELS = ("method", "backbone", "setting")
+COLUMNS = (*LABELS, "metric", "measured", "low", "high", "paper")
+METRICS = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16", "mVC8_eq4", "mVC16_eq4")
+FOLDERS = ("quickstart", *(f"table{number}" for number in range(1, 8)), "cost", "claims")
+DPI = 150
+
+Row = tuple[str, str, str]  # method, backbone, setting
+
+
+def _check(table: pd.DataFrame, not_run: Mapping[Row, str]) -> None:
+    """Refuse a table that is not tidy, and reasons that do not fit it."""
+    if tuple(table.columns) != COLUMNS:
+        raise ValueError(f"Expected the columns of `table` to be {COLUMNS}, but got {tuple(table.columns)}.")
+    labels = (*LABELS, "metric")
+    for name in labels:
+        if bad := [value for value in table[name] if not isinstance(value, str)]:
+            raise ValueError(f"Expected column `{name}` of `table` to hold text ('' for none), but got {bad[0]!r}.")
+    if (twice := table.duplicated(list(labels))).any():
+        raise ValueError(f"Expected one line per row and metric, but got two for {tuple(table.loc[twice, list(labels)].iloc[0])}.")
+    rows = set(table[list(LABELS)].itertuples(index=False, name=None))
+    if unknown := [row for row in not_run if row not in rows]:
+        raise ValueError(f"Expected every key of `not_run` to be a row of `table`, but {unknown[0]} is none.")
+    for row, why in not_run.items():
+        if not isinstance(why, str) or not why.strip():
+            raise ValueError(f"Expected `not_run` to say why {row} was not run, but got {why!r}.")
+        mine = (table[list(LABELS)] == row).all(axis=1)
+        if table.loc[mine, ["measured", "low", "high"]].notna().any(axis=None):
+            raise ValueError(f"{row} is in `not_run`, but `table` holds a measurement of it.")
+
+
+def _metrics(table: pd.DataFrame) -> list[str]:
+    """List the metrics of a table: the study's own in their order, others after them as they come."""
+    present = list(dict.fromkeys(table["metric"]))
+    return [m for m in METRICS if m in present] + [m for m in present if m not in METRICS]
+
+
+def _number(value: float) -> str:
+    """Write a number with one decimal, NaN as nothing and minus zero as zero."""
+    return "" if np.isnan(value) else f"{round(value, 1) + 0.0:.1f}"
+
+
+def _measured(measured: float, low: float, high: float) -> str:
+    """Write a measurement and its interval; without the one there is no other."""
+    if np.isnan(measured) or np.isnan(low) or np.isnan(high):
+        return _number(measured)
+    return f"{_number(measured)} [{_number(low)}, {_number(high)}]"
+
+
+def wide(table: pd.DataFrame, not_run: Mapping[Row, str]) -> pd.DataFrame:
+    """Lay a tidy table out for people, as rounded text that compares equal from run to run.
+
+    Args:
+        table: the columns COLUMNS; measured, low, high and paper are floats in percent, NaN where there is none.
+        not_run: {(method, backbone, setting): why} for the rows that were not run.
+
+    Returns:
+        One line per (method, backbone, setting), in the order of their first appearance. Columns: `method`, then `backbone` and
+        `setting` unless empty throughout; for each metric its measurement, `41.2 [39.8, 42.6]`, and `<metric> (paper)` if the
+        paper prints it; last `note`, "not run: why". Every cell is text, "" where there is nothing to say.
+
+    Raises: ValueError if the table is not tidy, or `not_run` names no row of it or a measured one.
+    """
+    _check(table, not_run)
+    lines: dict[Row, dict[str, str]] = {}
+    for row in table.itertuples(index=False):
+        key = (row.method, row.backbone, row.setting)
+        line = lines.setdefault(key, dict(zip(LABELS, key, strict=True)))
+        line[row.metric] = _measured(row.measured, row.low, row.high)
+        line[f"{row.metric} (paper)"] = _number(row.paper)
+    for key, why in not_run.items():
+        lines[key]["note"] = f"not run: {why}"
+    columns = [name for name in LABELS if name == "method" or any(line[name] for line in lines.values())]
+    for metric in _metrics(table):
+        columns.append(metric)
+        if table.loc[table["metric"] == metric, "paper"].notna().any():
+            columns.append(f"{metric} (paper)")
+    columns.append("note")
+    return pd.DataFrame([[line.get(name, "") for name in columns] for line in lines.values()], columns=columns, dtype=str)
+
+
+def _escape(text: str) -> str:
+    """Keep what Markdown would take for a tag, emphasis or a line's end; code spans stay as they are."""
+    text = " ".join(text.split())
+    return re.sub(r"(`[^`]*`)|([<*])", lambda found: found[1] or "\\" + found[2], text)
+
+
+def _pipe_table(lines: pd.DataFrame) -> list[str]:
+    """Write a frame of text as a Markdown table, numbers to the right."""
+    rows = [[_escape(text).replace("|", r"\|") for text in row] for row in [list(lines.columns), *lines.values.tolist()]]
+    rule = ["---" if name in LABELS else "---:" for name in lines.columns]
+    return ["| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]]]
+
+
+def _list_rows(rows: Iterable[Row]) -> str:
+    """Name rows in one line: "CFFM (MiT-B0, MiT-B1), CAVIS"."""
+    heads: dict[str, list[str]] = {}
+    for row in rows:
+        *head, last = [label for label in row if label] or ["(unnamed)"]
+        heads.setdefault(" ".join(head), []).append(last)
+    return ", ".join(f"{head} ({', '.join(last)})" if head else ", ".join(last) for head, last in heads.items())
+
+
+def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes: Sequence[str] = ()) -> str:
+    """Write a table as a Markdown page: what was measured, then what the paper prints for rows not run and why, then notes.
+
+    Args: table, not_run: as for `wide`; title: plain text that names the profile; notes: one plain sentence or more each.
+    Returns: the page, ending in a newline. A paper number stands under "(paper)" or in the section of rows that were not run.
+    Raises: ValueError as `wide` does.
+    """
+    _check(table, not_run)
+    skipped = [row in not_run for row in table[list(LABELS)].itertuples(index=False, name=None)]
+    ran, rest = table[[not s for s in skipped]], table[skipped]
+    page = [f"# {_escape(title)}", ""]
+    if ran.empty:
+        page += ["Nothing was measured here.", ""]
+    else:
+        page += [*_pipe_table(wide(ran, {}).drop(columns="note")), ""]
+        if set(ran["metric"]) <= set(METRICS):
+            brackets = " In brackets the 95 % interval, by bootstrap over clips." if ran["low"].notna().any() else ""
+            page += [f"In percent.{brackets}", ""]
+    if not_run:
+        printed = wide(rest[rest["paper"].notna()], {})
+        columns = {f"{metric} (paper)": metric for metric in _metrics(rest)}
+        page += ["## " + ("Printed in the paper, not run here" if len(printed) else "Not run here"), ""]
+        if len(printed):
+            kept = [name for name in printed.columns if name in LABELS or name in columns]
+            page += [*_pipe_table(printed[kept].rename(columns=columns)), ""]
+        reasons: dict[str, list[Row]] = {}
+        for row in dict.fromkeys(rest[list(LABELS)].itertuples(index=False, name=None)):
+            reasons.setdefault(_escape(not_run[row]), []).append(row)
+        page += ["Why not:", "", *(f"- {why.rstrip('.')}: {_escape(_list_rows(rows))}." for why, rows in reasons.items()), ""]
+    if notes:
+        page += ["## Notes", "", *(f"- {_escape(note)}" for note in notes), ""]
+    return "\n".join(page)
+
+
+def _git(*arguments: str) -> str | None:
+    """Ask git about the project; None if there is no git, or the project is no checkout of its own."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    """Look up an installed version without importing the package."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _device() -> str:
+    """Name the GPU, or the processor where there is none."""
+    try:
+        import torch  # here, because a report can be read and written without it
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(0)
+    except ImportError:
+        pass
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return model[1] if model else platform.processor() or platform.machine()
+
+
+def _digest(path: Path) -> str:
+    """Take the sha256 of a file; of a folder, that of its sorted lines "<sha256 of a file>  <relative path>"."""
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        return hashlib.sha256("".join(f"{_digest(file)}  {name}\n" for name, file in files).encode()).hexdigest()
+    if not path.is_file():
+        raise problem(DataMissingError, path, expected="an input of this report", found="no such file", remedy="Name what was read.")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def provenance(profile: str, parameters: Mapping, inputs: Iterable[str | Path], seconds: Mapping[str, float]) -> dict:
+    """Record what a result came from.
+
+    Args: parameters: of the notebook, values that JSON can hold; inputs: files or folders that were read; seconds: {stage: seconds}.
+    Returns: a dict that JSON can hold: profile; date (UTC); commit, and dirty if files other than reports differ from it (both None
+        outside git); versions; device; cpu_count; parameters; inputs {path: sha256}, relative to the project where inside; seconds.
+    Raises: DataMissingError for an input that is not there.
+    """
+    commit = dirty = None
+    if (top := _git("rev-parse", "--show-toplevel")) and Path(top).resolve() == ROOT:
+        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":(exclude)reports")
+        dirty = None if changes is None else bool(changes)
+    digests = {}
+    for path in map(Path, inputs):
+        inside = path.resolve().is_relative_to(ROOT)
+        digests[path.resolve().relative_to(ROOT).as_posix() if inside else str(path)] = _digest(path)
+    return {
+        "profile": profile,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit,
+        "dirty": dirty,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in ("torch", "numpy", "sam2")}},
+        "device": _device(),
+        "cpu_count": os.cpu_count(),
+        "parameters": dict(parameters),
+        "inputs": digests,
+        "seconds": {stage: round(float(value), 3) for stage, value in seconds.items()},
+    }
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """Write a tidy table with six decimals, rows in order of appearance and metrics in theirs."""
+    rows, metrics = list(dict.fromkeys(table[list(LABELS)].itertuples(index=False, name=None))), _metrics(table)
+    order = sorted(range(len(table)), key=lambda i: (rows.index(tuple(table[list(LABELS)].iloc[i])), metrics.index(table["metric"].iloc[i])))
+    table = table.iloc[order].copy()
+    numbers = list(COLUMNS[4:])
+    table[numbers] = table[numbers].astype(float).round(6) + 0.0  # minus zero is zero
+    return table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table.csv as `save` wrote it: labels as text, "" for none, numbers as floats in percent, NaN for none."""
+    table = pd.read_csv(path, dtype={name: str for name in COLUMNS[:4]}, keep_default_na=False, na_values={name: [""] for name in COLUMNS[4:]})
+    return table.astype({name: float for name in COLUMNS[4:]})
+
+
+def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files under temporary names and put them in place when all are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {name: folder / f".{name}.{os.getpid()}.part" for name in contents}
+    try:
+        for name, part in parts.items():
+            part.write_bytes(contents[name])
+        for name, part in parts.items():
+            os.replace(part, folder / name)
+    except BaseException:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+        raise
+
+
+def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figure: Figure | None, title: str,
+         notes: Sequence[str], provenance: Mapping) -> None:
+    """Write table.csv, table.md, figure.png and run.json into a folder, all or none; equal tables give equal CSV bytes.
+
+    Args: out: the folder, "" to write nothing; table, not_run, title, notes: as for `markdown`; figure: None for no figure;
+        provenance: the dict of that function. run.json holds it with the title and the reasons of `not_run`.
+    Raises: ValueError as `wide` does, and for values that JSON lacks; then earlier files are as they were.
+    """
+    if not str(out):
+        return
+    reasons = [dict(zip(LABELS, row, strict=True), why=why) for row, why in not_run.items()]
+    record = {"title": title, **provenance, "not_run": reasons}
+    contents = {
+        "table.md": markdown(table, not_run, title, notes).encode(),
+        "table.csv": _csv(table).encode(),
+        "run.json": (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+    }
+    if figure is not None:
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
+        contents["figure.png"] = picture.getvalue()
+    _write_together(Path(out), contents)
+    if figure is None:
+        Path(out, "figure.png").unlink(missing_ok=True)  # one of an earlier run would look fresh
+
+
+def profile_readme(profile_folder: str | Path) -> None:
+    """Write README.md of reports/<profile>: every report in it with its table and figures, the paper's order first.
+
+    Args: profile_folder: holds the report folders; a folder counts with a table.md, a picture, a notebook.ipynb or a failed.ipynb.
+    Raises: DataMissingError if the folder is absent.
+    """
+    folder = Path(profile_folder)
+    if not folder.is_dir():
+        raise problem(DataMissingError, folder, expected="the reports of a profile", found="no such folder", remedy="Run its notebooks first.")
+    names = sorted((path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")),
+                   key=lambda name: (FOLDERS.index(name) if name in FOLDERS else len(FOLDERS), name))
+    listed, sections = [], []
+    for name in names:
+        here = {path.name for path in (folder / name).iterdir()}
+        pictures = sorted((file for file in here if file.endswith(".png") and not file.startswith(".")), key=lambda file: (file != "figure.png", file))
+        if not (here & {"table.md", "notebook.ipynb", "failed.ipynb"} or pictures):
+            continue
+        text = (folder / name / "table.md").read_text(encoding="utf-8") if "table.md" in here else f"# {name}\n"
+        title = text.partition("\n")[0].lstrip("# ")
+        head, _, body = re.sub(r"^#", "##", text, flags=re.MULTILINE).partition("\n")
+        listed.append(f"- [{name}]({name}/): {title}" if title != name else f"- [{name}]({name}/)")
+        sections += [head, ""]
+        if "failed.ipynb" in here:
+            before = "what follows is of an earlier one" if len(here) > 1 else "there is no earlier one"
+            sections += [f"**The latest run failed** ([failed.ipynb]({name}/failed.ipynb)); {before}.", ""]
+        sections += [line for file in pictures for line in (f"![{title}]({name}/{file})", "")]
+        sections += [body.strip(), ""] if body.strip() else []
+        links = [f"[{file}]({name}/{file})" for file in ("notebook.ipynb", "table.csv", "run.json") if file in here]
+        sections += ["Files: " + ", ".join(links) + ".", ""] if links else []
+    page = [f"# Results on the profile {folder.resolve().name}", "", "Written by `python -m lib run`; edits are overwritten.", "", *listed, "", *sections]
+    _write_together(folder, {"README.md": ("\n".join(page).rstrip() + "\n").encode()})

@@ -1,0 +1,280 @@
+"""The one trainer of base segmentors: cross-entropy on single frames, resumable, on CPU or GPU. `python -m lib.segmentors.train --help`."""
+
+import argparse
+import csv
+import json
+import logging
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from lib.data import VOID, read_dataset
+from lib.files import DataError, problem
+from lib.segmentors import build, known, load_backbone
+from lib.segmentors.crops import Frames, make_batch
+from lib.segmentors.predict import normalise, quiet
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training; the defaults suit the micro widths, trained from scratch on a CPU."""
+
+    steps: int = 2000
+    max_minutes: float | None = None  # of training time; the schedule ends then if `steps` have not been done
+    batch: int = 8  # crops a step
+    crop: tuple[int, int] = (256, 256)  # height, width in pixels, multiples of 32
+    scales: tuple[float, float] = (0.5, 2.0)  # range of the random zoom
+    photometric: bool = True  # jitter of brightness, contrast, saturation and hue
+    lr: float = 2e-3  # peak
+    head_lr_factor: float = 1.0  # decoder's learning rate over the backbone's
+    weight_decay: float = 0.01  # of matrices and kernels only
+    warmup: int = 50  # steps of linear rise
+    power: float = 1.0  # of the polynomial decay to zero
+    clip_norm: float | None = 1.0  # of the gradient
+    balance: float = 0.0  # class weights are frequency ** -balance
+    points: int | None = 8192  # random pixels a crop that the loss looks at; None: all
+    drop_path: float = 0.0  # see MiT
+    seed: int = 0
+
+    def __post_init__(self):
+        positive = {"steps": self.steps, "batch": self.batch, "lr": self.lr, "head_lr_factor": self.head_lr_factor, "smaller scale": self.scales[0],
+                    "max_minutes": self.max_minutes or 1, "points": self.points or 1, "clip_norm": self.clip_norm or 1}
+        for name, value in positive.items():
+            if value <= 0:
+                raise ValueError(f"Expected `{name}` to be above 0, but got {value}.")
+        if len(self.crop) != 2 or any(side <= 0 or side % 32 for side in self.crop):
+            raise ValueError(f"Expected `crop` to be two multiples of 32, but got {self.crop}.")
+        if self.scales[0] > self.scales[1]:
+            raise ValueError(f"Expected `scales` to rise, but got {self.scales}.")
+
+
+def default_config(name, **changes):
+    """Give the settings for a model: `TrainConfig()` for the micro widths, the published recipe (from ImageNet weights) for the others.
+
+    Source: SegFormer, and CFFM's VSPW configurations.
+    """
+    if name.partition("-")[2].startswith("n"):
+        return TrainConfig(**changes)
+    published = dict(steps=160000, crop=(480, 480), lr=6e-5, head_lr_factor=10, warmup=1500, clip_norm=None, points=None, drop_path=0.1)
+    return TrainConfig(**{**published, **changes})
+
+
+def pixel_loss(logits, labels, weights=None, points=None):
+    """Cross-entropy at the resolution of the labels, over labelled pixels.
+
+    Args:
+        logits: (N, n_classes, h, w), a quarter of the size of the labels.
+        labels: (N, H, W) int64, VOID is ignored.
+        weights: (n_classes,) or None.
+        points: pixels to look at in each crop, drawn anew each time; None looks at all. A sample costs a fraction and is unbiased.
+
+    Returns:
+        Scalar: (weighted) mean over labelled pixels; 0 if there are none.
+    """
+    n, height, width = labels.shape
+    if points is None:
+        logits = F.interpolate(logits, (height, width), mode="bilinear")
+    else:
+        at = torch.randint(height * width, (n, points), device=labels.device)
+        grid = torch.stack([(at % width + 0.5) / width, (at // width + 0.5) / height], 2)[:, None] * 2 - 1  # (N, 1, points, 2)
+        logits = F.grid_sample(logits, grid, padding_mode="border", align_corners=False)  # the same values as interpolate
+        labels = labels.flatten(1).gather(1, at)[:, None]
+    seen = labels[labels != VOID]
+    total = F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum")
+    return total / ((seen.numel() if weights is None else weights[seen].sum()) if seen.numel() else 1)
+
+
+def class_weights(frames, n_classes, balance):
+    """Weigh classes by frequency ** -balance, scaled so that the mean pixel weighs 1; classes that never occur weigh 1."""
+    counts = np.zeros(256)
+    for i in range(0, len(frames), max(1, len(frames) // 400)):
+        counts += np.bincount(frames[i][1].ravel(), minlength=256)
+    there = counts[:n_classes] > 0
+    share = counts[:n_classes][there] / counts[:n_classes].sum()
+    weights = np.ones(n_classes, np.float32)
+    weights[there] = share ** -balance / (share * share ** -balance).sum()
+    return torch.from_numpy(weights)
+
+
+def make_optimizer(model, config):
+    """AdamW with four groups: backbone and decoder, with and without weight decay."""
+    groups = []
+    for part, factor in ((model.backbone, 1.0), (model.decode_head, config.head_lr_factor)):
+        for matrices in (True, False):
+            params = [p for p in part.parameters() if (p.ndim > 1) == matrices]
+            groups.append({"params": params, "weight_decay": config.weight_decay * matrices, "factor": factor})
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def save(path, write):
+    """Call write(temporary path), then move the file into place."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write(partial)
+    os.replace(partial, path)
+
+
+def write_log(path, rows):
+    """Write the log as CSV."""
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("step", "loss", "lr", "seconds"), *rows])
+
+
+def restore(path, model, optimizer, what):
+    """Continue from a checkpoint: returns its step, seconds and log rows; zeros if there is none."""
+    if not path.is_file():
+        return 0, 0.0, []
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    if saved["what"] != what:
+        differs = [f"{key}: {saved['what'].get(key)} there, {value} now" for key, value in what.items() if saved["what"].get(key) != value]
+        raise problem(DataError, path, expected="a checkpoint of this very training", found="; ".join(differs),
+                      remedy="Continue with the old settings, or delete the checkpoint to begin anew.")
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    logger.info("%s: continuing after step %d", path, saved["step"])
+    return saved["step"], saved["seconds"], [tuple(row) for row in saved["rows"]]
+
+
+def train(name, dataset, out, config=None, *, init=None, half=False, device="cpu", bf16=False, threads=None, workers=0, checkpoint_every=200,
+          log_every=20):
+    """Train a base segmentor on single frames.
+
+    An interrupted training continues from `<out>.ckpt` and, unless bound by `max_minutes`, ends with the same weights as an uninterrupted one.
+
+    Args:
+        name: see `lib.segmentors.build`.
+        dataset: `lib.data.Dataset` with truth.
+        out: .safetensors file to write; beside it the log (.csv) and, until the end, the checkpoint (.ckpt).
+        config: TrainConfig; None takes `default_config(name)`.
+        init: file with the weights of a MiT to start from; None starts from scratch.
+        half: store matrices and kernels as float16.
+        device, bf16: where to train, and whether under bfloat16 autocast.
+        threads: CPU threads of torch and OpenCV; None leaves them as they are.
+        workers: threads that prepare the next crops meanwhile; 0 prepares them in between.
+        checkpoint_every, log_every: in steps.
+
+    Returns:
+        The trained model, in evaluation mode.
+
+    Raises:
+        ValueError, DataError: for an unknown name, a data set without truth, a checkpoint of other settings.
+    """
+    known(name)
+    out, config = Path(out), config or default_config(name)
+    if out.suffix != ".safetensors":
+        raise ValueError(f"Expected `out` to end in .safetensors, but got {out}.")
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    try:
+        torch.manual_seed(config.seed)
+        model = build(name, len(dataset.classes), drop_path=config.drop_path)
+        if init:
+            load_backbone(model, init)
+        what = {"name": name, "n_classes": len(dataset.classes), "dataset": dataset.name, "split": dataset.split,
+                "config": json.dumps(asdict(config))}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        done, seconds = fit(model.to(device), Frames(dataset), out, config, what, bf16=bf16, workers=workers, checkpoint_every=checkpoint_every,
+                            log_every=log_every)
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+    state = {key: (value.half() if half and value.ndim > 1 else value).contiguous().cpu() for key, value in model.state_dict().items()}
+    metadata = {**{key: str(value) for key, value in what.items()}, "seed": str(config.seed), "steps": str(done)}
+    save(out, lambda path: save_file(state, path, metadata))
+    out.with_suffix(".ckpt").unlink(missing_ok=True)
+    logger.info("%s: %d steps in %.0f s", out, done, seconds)
+    return model.eval()
+
+
+def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, log_every):
+    """Run the steps that are left; returns how many were done in all and how many seconds they took."""
+    device = next(model.parameters()).device
+    optimizer = make_optimizer(model, config)
+    first, seconds_before, rows = restore(out.with_suffix(".ckpt"), model, optimizer, what)
+    weights = class_weights(frames, what["n_classes"], config.balance).to(device) if config.balance else None
+    start, losses, done = time.monotonic(), [], first
+    model.train()
+    pool = ThreadPoolExecutor(max(1, workers))
+    coming = pool.submit(make_batch, frames, first, config) if workers else None
+    bar = tqdm(initial=first, total=config.steps, unit="step", disable=quiet())
+    for step in range(first, config.steps):
+        seconds = seconds_before + time.monotonic() - start
+        progress = max(step / config.steps, seconds / 60 / config.max_minutes if config.max_minutes else 0)
+        if progress >= 1:
+            break
+        lr = config.lr * min((1 - progress) ** config.power, (step + 1) / (config.warmup + 1))
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["factor"]
+        images, labels = coming.result() if workers else make_batch(frames, step, config)
+        if workers:
+            coming = pool.submit(make_batch, frames, step + 1, config)
+        torch.manual_seed(config.seed * 1_000_003 + step)  # dropout and points, the same after a resume
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = model(normalise(images, device))
+        loss = pixel_loss(logits.float(), torch.from_numpy(labels).to(device).long(), weights, config.points)
+        optimizer.zero_grad()
+        loss.backward()
+        if config.clip_norm:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimizer.step()
+        losses.append(loss.detach())
+        done = step + 1
+        bar.update()
+        last = done == config.steps
+        if done % log_every == 0 or last:
+            rows.append((done, round(torch.stack(losses).mean().item(), 4), float(f"{lr:.3g}"), round(seconds, 1)))
+            losses = []
+        if done % checkpoint_every == 0 or last:
+            checkpoint = {"step": done, "seconds": seconds_before + time.monotonic() - start, "rows": rows, "what": what,
+                          "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            save(out.with_suffix(".ckpt"), lambda path, saved=checkpoint: torch.save(saved, path))
+            save(out.with_suffix(".csv"), lambda path: write_log(path, rows))
+    bar.close()
+    pool.shutdown(cancel_futures=True)
+    save(out.with_suffix(".csv"), lambda path: write_log(path, rows))
+    return done, seconds_before + time.monotonic() - start
+
+
+def main(argv=None):
+    """Run the command line of `train`; settings that are left out are those of `default_config`."""
+    parser = argparse.ArgumentParser(prog="python -m lib.segmentors.train", description="Train a base segmentor on the frames of a data set.")
+    parser.add_argument("--model", required=True, help="e.g. segformer-n1")
+    parser.add_argument("--dataset", required=True, choices=("vspw", "vipseg", "camvid"), help="layout of the data (the embedded clips are vspw)")
+    parser.add_argument("--data", required=True, help="folder of the data set")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--out", required=True, help=".safetensors file to write")
+    parser.add_argument("--minutes", type=float, dest="max_minutes", help="time budget")
+    for option, kind in {"steps": int, "batch": int, "lr": float, "head-lr-factor": float, "weight-decay": float, "warmup": int, "power": float,
+                         "clip-norm": float, "balance": float, "points": int, "drop-path": float, "seed": int}.items():
+        parser.add_argument(f"--{option}", type=kind)
+    parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"))
+    parser.add_argument("--scales", type=float, nargs=2, metavar=("LOW", "HIGH"))
+    parser.add_argument("--photometric", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--init", help="weights of a MiT to start from")
+    parser.add_argument("--half", action="store_true", help="store matrices as float16")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--workers", type=int, default=0)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    changes = {field.name: getattr(args, field.name) for field in fields(TrainConfig) if getattr(args, field.name) is not None}
+    changes.update({key: tuple(changes[key]) for key in ("crop", "scales") if key in changes})
+    train(args.model, read_dataset(args.dataset, args.data, args.split), args.out, default_config(args.model, **changes), init=args.init,
+          half=args.half, device=args.device, bf16=args.bf16, threads=args.threads, workers=args.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""The experiments: a profile goes in, tidy measurements come out. Owns the cache, so that nothing is computed twice.
+
+    study = open_study("mini")
+    table, not_run = refiner_table(study)          # what 01_refiner shows
+
+Masklets do not depend on the base model: one SAM 2 pass over a clip serves every row of every table.
+"""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from lib import masklets as masklet_files
+from lib.config import PROFILES, MaskletSettings, Profile, VoteSettings
+from lib.data import VOID, Clip, DataMissingError, Dataset, Predictions, read_dataset, read_predictions
+from lib.masklets import Masklets
+from lib.metrics import ClipCounts, bootstrap, count_clip, summarise
+from lib.paper import read_paper_table
+from lib.paths import CACHE, DATA
+from lib.progress import progress
+from lib.refiner import paint, per_pixel_majority, refine_clip, vote
+
+log = logging.getLogger(__name__)
+METRICS = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16", "mVC8_eq4", "mVC16_eq4")
+COLUMNS = ["method", "backbone", "setting", "metric", "measured", "low", "high", "paper"]
+TRACKER_VERSION = 1  # raise it when masklets change although settings, weights and frames do not
+
+
+@dataclass(frozen=True)
+class Study:
+    """A profile with its data at hand."""
+
+    profile: Profile
+    root: Path
+    dataset: Dataset
+    checkpoint: str  # of SAM 2, as `lib.sam.load` takes it
+    timings_s: dict[str, float] = field(default_factory=dict)  # seconds of work actually done, by stage
+
+    @property
+    def cache(self) -> Path:
+        return CACHE / self.profile.name
+
+    def clock(self, stage: str, begun: float) -> None:
+        self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.perf_counter() - begun
+
+
+def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> Study:
+    """Find a profile's data.
+
+    Args:
+        profile: name in `lib.config.PROFILES`.
+        data: root of the data set; "" for the embedded clips, or DATA/<data set> where the user put it.
+        checkpoint: SAM 2 to use instead of the profile's.
+
+    Raises:
+        ValueError: no such profile.  DataMissingError: no data there; the message says what was expected.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"Expected `profile` to be one of {', '.join(PROFILES)}, but got {profile!r}.")
+    chosen = PROFILES[profile]
+    root = Path(data) if data else DATA / (chosen.root or chosen.name)
+    return Study(chosen, root, read_dataset(chosen.dataset, root, chosen.split), checkpoint or chosen.sam)
+
+
+# ---------------------------------------------------------------- masklets, once per clip and setting
+
+
+@lru_cache(maxsize=1)
+def _load_sam(checkpoint: str):
+    from lib import sam  # torch only where it is needed
+
+    return sam.load(checkpoint)
+
+
+def _fingerprint(clip: Clip) -> str:
+    """Name the frames by content, so that a cache never serves other frames under an old name."""
+    digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
+    for i in range(len(clip)):
+        digest.update(np.ascontiguousarray(clip.image(i)[::7, ::7]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
+    """Cut one clip under the settings whose files are missing; runs in a worker process on CPU."""
+    clip, checkpoint, files, alone = job
+    import torch
+
+    if not alone:
+        torch.set_num_threads(1), cv2.setNumThreads(1)
+    begun = time.perf_counter()
+    wrap = partial(progress, desc=clip.name, total=len(clip)) if alone else None
+    for found in masklet_files.segment_all(_load_sam(checkpoint), clip, tuple(files), progress=wrap):
+        found.save(files[found.settings])
+    return time.perf_counter() - begun
+
+
+def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)) -> dict[MaskletSettings, dict[str, Path]]:
+    """Make sure that every clip's masklets are cached under every setting; return {setting: {clip: file}}.
+
+    Settings that are missing for a clip are cut together, which shares most of their work. On a CPU, clips run in parallel processes
+    when the model is micro; a large model takes all threads for itself.
+    """
+    from lib import sam
+
+    weights = hashlib.sha256(sam.weights_of(study.checkpoint).read_bytes()).hexdigest()[:16]
+    files, jobs = {s: {} for s in settings}, []
+    small = study.checkpoint == "micro" and not sam.has_gpu()
+    for clip in study.dataset.clips:
+        frames = _fingerprint(clip)
+        for s in settings:
+            key = hashlib.sha256(json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()).hexdigest()[:16]
+            files[s][clip.name] = study.cache / "masklets" / f"{clip.name}_{key}.json"
+        missing = {s: files[s][clip.name] for s in settings if not files[s][clip.name].exists()}
+        if missing:
+            jobs.append((clip, study.checkpoint, missing, not small))
+    begun = time.perf_counter()
+    if small and len(jobs) > 1:
+        with ProcessPoolExecutor(min(len(jobs), os.cpu_count()), mp_context=multiprocessing.get_context("spawn")) as executor:
+            list(progress(executor.map(_cut, jobs), desc="masklets", total=len(jobs), unit="clip"))
+    else:
+        for job in jobs:
+            _cut(job)
+    if jobs:
+        study.clock("masklets", begun)
+    return files
+
+
+@lru_cache(maxsize=64)
+def _read_masklets(path: Path) -> Masklets:
+    return masklet_files.read(path)
+
+
+# ---------------------------------------------------------------- predictions of the base models
+
+
+class NotRun(Exception):
+    """A row whose inputs are absent; the message is the reason that the tables print."""
+
+
+def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
+    """A base model's predictions by clip: from the user's folder, else from our own weights, made now and cached.
+
+    Looks in DATA/predictions/<profile>/<name> first, then for weights in DATA/<profile>/weights/<name>.safetensors; on `camvid` the model
+    is trained on the train split when there are none.
+
+    Raises:
+        NotRun: neither is there.
+    """
+    folder, n_classes = DATA / "predictions" / study.profile.name / name, len(study.dataset.classes)
+    if not folder.is_dir():
+        weights = DATA / study.profile.name / "weights" / f"{name}.safetensors"
+        if study.profile.name == "camvid" and not weights.exists():
+            weights = study.cache / f"{name}.safetensors"
+            if not weights.exists():
+                _train_base(study, name, weights)
+        if not weights.exists():
+            raise NotRun(f"no predictions in {_shown(folder)} and no weights {_shown(weights)}")
+        from lib import segmentors
+        from lib.segmentors.predict import predict
+
+        digest = hashlib.sha256(weights.read_bytes() + "".join(_fingerprint(c) for c in study.dataset.clips).encode()).hexdigest()[:16]
+        folder, begun = study.cache / "predictions" / f"{name}_{digest}", time.perf_counter()
+        if predict(segmentors.load(name, weights), study.dataset, folder):
+            study.clock(f"predict {name}", begun)
+    return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
+
+
+def _train_base(study: Study, name: str, out: Path) -> None:
+    from lib.segmentors.train import default_config, train
+
+    begun = time.perf_counter()
+    log.warning("no weights for %s: training it on the train split of %s, a quarter of an hour on two cores", name, study.root)
+    train(name, read_dataset(study.profile.dataset, study.root, "train"), out, default_config(name, **CAMVID_TRAINING), threads=os.cpu_count())
+    study.clock(f"train {name}", begun)
+
+
+CAMVID_TRAINING = {"steps": 1500, "seed": 0}
+
+
+def _shown(path: Path) -> str:
+    """A path as a reader of a report should see it: relative to the project."""
+    return f"data/{path.relative_to(DATA)}" if path.is_relative_to(DATA) else path.name
+
+
+# ---------------------------------------------------------------- scoring
+
+
+def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]]) -> list[ClipCounts]:
+    """Count every clip of a study against what `labels_of(clip)` yields for it."""
+    begun, counts = time.perf_counter(), []
+    for clip in study.dataset.clips:
+        truths = (clip.truth(i) for i in range(len(clip)))
+        counts.append(count_clip(clip.name, truths, labels_of(clip), len(study.dataset.classes)))
+    study.clock("vote and score", begun)
+    return counts
+
+
+def true_regions(clip: Clip, predictions: Predictions) -> Iterator[np.ndarray]:
+    """Control: the vote over the truth's own regions (8-connected parts of a class), the bound of what masks can do for this base."""
+    for t in range(len(clip)):
+        truth = clip.truth(t)
+        masks = []
+        for c in np.unique(truth[truth != VOID]):
+            n, parts = cv2.connectedComponents((truth == c).astype(np.uint8), connectivity=8)
+            masks += [parts == i for i in range(1, n)]
+        masks = np.stack(masks) if masks else np.zeros((0, *truth.shape), bool)
+        yield paint(predictions[t], masks, vote(predictions[t], masks))
+
+
+def tidy(method: str, backbone: str, setting: str, counts: list[ClipCounts] | None, paper: dict[str, float]) -> list[dict]:
+    """One row of a table as tidy lines, one per metric; NaN where nothing was measured or printed."""
+    measured = summarise(counts) if counts else {}
+    intervals = bootstrap(counts) if counts else {}
+    nan = float("nan")
+    return [
+        dict(zip(COLUMNS, (method, backbone, setting, m, measured.get(m, nan), *intervals.get(m, (nan, nan)), paper.get(m, nan))))
+        for m in METRICS
+    ]
+
+
+def refiner_rows(study: Study, name: str, settings: MaskletSettings = MaskletSettings(), votes: VoteSettings = VoteSettings()) -> dict[str, list[ClipCounts]]:
+    """Score a base model before and after refinement, and the two controls.
+
+    Returns:
+        {"base", "refined", "majority", "regions"}: counts by clip.
+
+    Raises:
+        NotRun: the base model's predictions are absent.
+    """
+    predictions = predictions_of(study, name)
+    found = {clip: _read_masklets(path) for clip, path in cut(study, (settings,))[settings].items()}
+    return {
+        "base": score(study, lambda clip: (predictions[clip.name][t] for t in range(len(clip)))),
+        "refined": score(study, lambda clip: refine_clip(predictions[clip.name], found[clip.name], votes)),
+        "majority": score(study, lambda clip: per_pixel_majority(predictions[clip.name], found[clip.name])),
+        "regions": score(study, lambda clip: true_regions(clip, predictions[clip.name])),
+    }
+
+
+LABELS = {"base": "{}", "refined": "SAM2-{}", "majority": "Majority-{}", "regions": "TrueRegions-{}"}
+
+
+def refiner_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> tuple[pd.DataFrame, dict, dict]:
+    """Table 1: every row of the paper's table beside what was measured here, and the two controls for each base model.
+
+    Returns:
+        table: tidy, columns `COLUMNS`.
+        not_run: {(method, backbone, setting): why} for rows without a measurement.
+        differences: {(method, backbone): {metric: (after - before, low, high)}}, paired over clips.
+    """
+    printed = {(r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")} for r in read_paper_table(1).itertuples()}
+    lines, not_run, differences, reasons = [], {}, {}, {}
+    for name, method, backbone in study.profile.models:
+        try:
+            rows = refiner_rows(study, name, settings)
+        except NotRun as reason:
+            reasons[method, backbone] = str(reason)
+            continue
+        for kind, counts in rows.items():
+            key = LABELS[kind].format(method), backbone
+            lines += tidy(*key, "", counts, printed.pop(key, {}))
+        before, after, interval = summarise(rows["base"]), summarise(rows["refined"]), bootstrap(rows["refined"], other=rows["base"])
+        differences[method, backbone] = {m: (after[m] - before[m], *interval[m]) for m in METRICS}
+    for (method, backbone), paper in printed.items():
+        lines += tidy(method, backbone, "", None, paper)
+        base = method.removeprefix("SAM2-")
+        why = reasons.get((base, backbone), f"the {study.profile.name} profile has no {base} {backbone}")
+        not_run[method, backbone, ""] = why
+    return pd.DataFrame(lines, columns=COLUMNS), not_run, differences
