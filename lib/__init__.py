@@ -1,0 +1,18 @@
+"""SAM 2 for video semantic segmentation: the library under the notebooks. A map, from the data up:
+
+    paths, config     where things are; settings and profiles
+    files, panoptic   one file on disk becomes one array, or one clear error
+    data              Clip and the readers: VSPW, VIPSeg, CamVid, plain folders, videos; prediction folders
+    sam               load SAM 2 models
+    tracker           frames -> masklets: propose, select, track
+    masklets          Masklets and their file
+    refiner           masklets + predictions -> refined predictions (paper Eq. 1-2)
+    metrics           mIoU, weighted IoU, mBIoU, mVC, under both protocols
+    segmentors/       base models and their predict loop and trainer
+    mini/             the embedded profile: scene renderer, trainer of the micro SAM 2, its quality
+    evaluate, refine  the work behind `python -m lib evaluate` and `python -m lib refine`
+    study             the experiments behind the tables; owns the cache
+    paper             the paper's printed numbers
+    report, plots     table -> CSV, Markdown, provenance; table or clip -> figure
+    run               executes the notebooks into reports/
+"""

@@ -8,6 +8,11 @@ def _require(ok: bool, name: str, value, expected: str) -> None:
         raise ValueError(f"Expected `{name}` to be {expected}, but got {value!r}.")
 
 
+def _is(kind, value) -> bool:
+    """`isinstance`, but True and False are no numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class MaskletSettings:
     """How a clip is cut into masklets. Source: paper Sec. 3.1; `nms` is the default of sam2's automatic mask generator."""
@@ -23,12 +28,12 @@ class MaskletSettings:
     def __post_init__(self):
         for name in ("window", "grid"):
             value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, name, value, "an integer of 1 or more")
+            _require(_is(int, value) and value >= 1, name, value, "an integer of 1 or more")
         for name in ("iou", "stability", "nms"):
             value = getattr(self, name)
-            _require(0 <= value <= 1, name, value, "between 0 and 1")
-        _require(self.stability_offset >= 0, "stability_offset", self.stability_offset, "0 or more")
-        _require(isinstance(self.clean_px, int) and self.clean_px >= 0, "clean_px", self.clean_px, "an integer of 0 or more")
+            _require(_is((int, float), value) and 0 <= value <= 1, name, value, "a number between 0 and 1")
+        _require(_is((int, float), self.stability_offset) and self.stability_offset >= 0, "stability_offset", self.stability_offset, "a number of 0 or more")
+        _require(_is(int, self.clean_px) and self.clean_px >= 0, "clean_px", self.clean_px, "an integer of 0 or more")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class FrameMasklets:
 
     start: int  # frame on which this window's masklets were proposed
     ids: tuple[int, ...]  # unique in the clip: a new window brings new masklets
-    rles: tuple[dict, ...]  # COCO RLE at the frame's size; an object out of sight is an empty mask
+    rles: tuple[dict, ...]  # COCO RLE (counts as text) at the frame's size; an object out of sight is an empty mask
     iou: tuple[float, ...]  # predicted IoU on the window's first frame
     stability: tuple[float, ...]  # stability score there
 
@@ -66,7 +66,7 @@ class Masklets:
                 born.setdefault(i, (frame.start, iou, stability))
                 areas[i], seen[i] = areas.get(i, 0) + area, seen.get(i, 0) + (area > 0)
         ids = sorted(born)
-        empty = _text(coco.encode(np.zeros((height, width), np.uint8, order="F")))
+        empty = as_text(coco.encode(np.zeros((height, width), np.uint8, order="F")))
         head = {
             "video_id": self.clip, "video_height": height, "video_width": width, "video_frame_count": len(self), "masklet_num": len(ids),
             "masklet_id": ids, "masklet_type": "auto", "masklet_first_appeared_frame": [born[i][0] for i in ids],
@@ -81,7 +81,7 @@ class Masklets:
             file.write(json.dumps(head)[:-1] + ', "masklet": [')
             for t, frame in enumerate(self.frames):
                 here = dict(zip(frame.ids, frame.rles))
-                file.write(", " * (t > 0) + json.dumps([_text(here[i]) if i in here else empty for i in ids]))
+                file.write(", " * (t > 0) + json.dumps([here.get(i, empty) for i in ids]))
             file.write("]}")
         os.replace(part, path)
 
@@ -92,9 +92,14 @@ def read(path: str | Path) -> Masklets:
     Raises:
         DataMissingError: no such file.  DataError: not a masklet JSON of this library.
     """
-    path = Path(path)
+    path, known = Path(path), {}
+
+    def share(found: dict) -> dict:
+        """Keep equal RLEs once: most are empty masks, of each masklet in all frames but its own, and would fill the memory on long clips."""
+        return known.setdefault(str(found["counts"]), found) if found.keys() == {"size", "counts"} else found
+
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(), object_hook=share)
         ids, iou, stability = (content[k] for k in ("masklet_id", "masklet_predicted_iou", "masklet_stability_score"))
         first = content["masklet_first_appeared_frame"]
         frames = []
@@ -106,7 +111,7 @@ def read(path: str | Path) -> Masklets:
         return Masklets(content["video_id"], size, from_dict(MaskletSettings, content["settings"]), tuple(frames))
     except FileNotFoundError as error:
         raise DataMissingError(f"{path}: expected a masklet JSON; found no such file. Remedy: run `python -m lib refine` with --masklets.") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError) as error:
         raise DataError(f"{path}: expected a masklet JSON written by this library; found {type(error).__name__}: {error}. Remedy: delete the file and run again.") from error
 
 
@@ -124,7 +129,7 @@ def segment_all(sam, clip: Clip, settings: tuple[MaskletSettings, ...], progress
     return [Masklets(clip.name, clip.size, s, tuple(f)) for s, f in zip(settings, per_setting)]
 
 
-def _text(rle: dict) -> dict:
-    """An RLE as JSON text: pycocotools counts are bytes."""
+def as_text(rle: dict) -> dict:
+    """Turn an RLE of pycocotools, whose counts are bytes, into one that JSON can hold; pycocotools reads both."""
     counts = rle["counts"]
     return {"size": [int(n) for n in rle["size"]], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}

@@ -1,7 +1,10 @@
 """Refine folders: the work behind `python -m lib refine`."""
 
+import json
 import logging
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from lib import masklets as masklet_files
@@ -11,6 +14,7 @@ from lib.masklets import Masklets
 from lib.refiner import refine_clip
 
 log = logging.getLogger(__name__)
+REFINED, MASKLETS = "_refined.json", "_masklets.json"  # beside the results: how they were made
 
 
 def refine_folder(
@@ -21,8 +25,9 @@ def refine_folder(
     settings: MaskletSettings = MaskletSettings(),
     votes: VoteSettings = VoteSettings(),
     *,
+    checkpoint: str = "",
     masklets: str | Path | None = None,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable | None = None,
     **options,
 ) -> list[str]:
     """Refine a model's predictions for one clip or a folder of clips, clip by clip, and resume where an earlier run stopped.
@@ -30,10 +35,12 @@ def refine_folder(
     Args:
         frames: as for `lib.data.read_frames`: a folder of frames, a folder of such folders, or a video.
         predictions: `<clip>/<frame>.png` with class ids 0..254 (255: nothing predicted), the PNGs of a single clip, or a panoptic folder.
-        out: receives `<clip>/<frame>.png`, 8-bit palette PNGs. Must not be the folder of the predictions: inputs are never changed.
+        out: receives `<clip>/<frame>.png`, 8-bit palette PNGs, and `_refined.json`, which says how they were made. Inputs are never changed:
+            it must be a folder of its own, and one for each choice of settings.
         load_sam: called once, and only if there is work, to load the model.
         settings, votes: how to cut and how to vote.
-        masklets: also save each clip's masklets here, `<clip>.json`; those already there under equal settings are used again.
+        checkpoint: what `load_sam` loads, for the record in `_refined.json`.
+        masklets: also save each clip's masklets here, `<clip>.json`; those already there are used again.
         progress: wraps the frames of each clip; called as progress(frames, desc=..., total=...).
         options: for `lib.tracker.track`.
 
@@ -41,13 +48,20 @@ def refine_folder(
         The names of the clips that were refined now; a clip whose frames are all there is left alone.
 
     Raises:
-        DataError, DataMissingError: before anything is computed, if names do not match; on reading a frame, if its content is wrong.
+        DataError, DataMissingError: before anything is computed or written, if names do not match, if `out` is an input, or if `out` or
+            `masklets` hold results of other settings; on reading a frame, if its content is wrong.
     """
-    out, predictions = Path(out), Path(predictions)
-    if out.resolve() in (predictions.resolve(), Path(frames).resolve()):
-        raise DataError(f"{out}: expected a folder of its own for the output, but found the input. Remedy: choose another folder.")
+    out, frames, predictions = Path(out), Path(frames), Path(predictions)
     clips = read_frames(frames)
     pairs = [(clip, read_predictions(predictions, clip, VOID, flat=len(clips) == 1)) for clip in clips]
+    inputs = {path.resolve() for root in (frames, predictions, predictions / "pan_pred") for path in (root, *(root / clip.name for clip in clips))}
+    for folder in (out, *(out / clip.name for clip in clips), *([Path(masklets)] if masklets else [])):
+        if folder.resolve() in inputs or folder.resolve().parent == frames.resolve():  # there, the next run would take it for a clip
+            raise DataError(f"{folder}: expected an output folder apart from the inputs, but found one of them, or one among them. Remedy: choose another folder.")
+    cutting = {"checkpoint": str(checkpoint), "bf16": bool(options.get("autocast")), **asdict(settings)}
+    _compare(out / REFINED, {**cutting, **asdict(votes)})
+    if masklets:
+        _compare(Path(masklets) / MASKLETS, cutting)
     sam, done = None, []
     for clip, prediction in pairs:
         folder = out / clip.name
@@ -58,17 +72,40 @@ def refine_folder(
         found = _saved(saved, clip, settings)
         if found is None:
             sam = sam or load_sam()
-            wrap = lambda steps: progress(steps, desc=clip.name, total=len(clip))
+            wrap = (lambda steps: progress(steps, desc=clip.name, total=len(clip))) if progress else None
             found = masklet_files.segment(sam, clip, settings, progress=wrap, **options)
             if saved:
+                _write_record(saved.with_name(MASKLETS), cutting)
                 found.save(saved)
+        _write_record(out / REFINED, {**cutting, **asdict(votes)})  # only now: a run that fails before its first result leaves nothing behind
         for frame, refined in zip(clip.frames, refine_clip(prediction, found, votes)):
             write_labels(folder / f"{frame}.png", refined)
         empty = sum(not f.ids for f in found.frames)
         if empty:
             log.warning("%s: SAM 2 found no masklet in %d of %d frames; they keep their predictions", clip.name, empty, len(clip))
+        log.info("%s: %d frames refined, %.1f masklets a frame", clip.name, len(clip), sum(len(f.ids) for f in found.frames) / len(clip))
         done.append(clip.name)
     return done
+
+
+def _compare(path: Path, record: dict) -> None:
+    """Refuse a folder that holds results made otherwise: to leave finished clips alone must never mix settings."""
+    try:
+        found = json.loads(path.read_text()) if path.exists() else record
+    except ValueError as error:
+        raise DataError(f"{path}: expected the settings of an earlier run; found {error}. Remedy: choose another folder, or delete this one.") from error
+    if found != record:
+        differ = [k for k in record if not isinstance(found, dict) or found.get(k) != record[k]]
+        was, now = ({k: r.get(k) for k in differ} if isinstance(r, dict) else r for r in (found, record))
+        raise DataError(f"{path}: expected results of {now}; found some of {was}. Remedy: choose another folder, or delete this one.")
+
+
+def _write_record(path: Path, record: dict) -> None:
+    """Write the settings that `_compare` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(record, indent=2) + "\n")
+    os.replace(part, path)
 
 
 def _saved(path: Path | None, clip: Clip, settings: MaskletSettings) -> Masklets | None:

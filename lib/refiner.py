@@ -10,12 +10,13 @@ from lib.data import VOID
 from lib.masklets import Masklets
 
 
-def vote(semantic: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def vote(semantic: np.ndarray, masks: np.ndarray, boxes: list | None = None) -> np.ndarray:
     """Count the classes inside each mask.
 
     Args:
         semantic: (H, W) uint8, class ids; `VOID` (255) is no class.
         masks: (N, H, W) bool.
+        boxes: what `_boxes(masks)` gives, if it is known already.
 
     Returns:
         (N, 256) int64 votes; void pixels cast none, so column 255 is zero.
@@ -23,15 +24,15 @@ def vote(semantic: np.ndarray, masks: np.ndarray) -> np.ndarray:
     Source: the sum in paper Eq. 2.
     """
     votes = np.zeros((len(masks), 256), np.int64)
-    for i, mask in enumerate(masks):
-        box = _box(mask)
-        # OpenCV counts in float32, which is exact up to 2**24 pixels of one class in one mask
-        votes[i] = cv2.calcHist([np.ascontiguousarray(semantic[box])], [0], np.ascontiguousarray(mask[box]).view(np.uint8), [256], [0, 256])[:, 0]
+    for i, (mask, box) in enumerate(zip(masks, boxes or _boxes(masks))):
+        if mask[box].size:  # OpenCV counts in float32, which is exact up to 2**24 pixels of one class in one mask
+            inside = np.ascontiguousarray(mask[box]).view(np.uint8)
+            votes[i] = cv2.calcHist([np.ascontiguousarray(semantic[box])], [0], inside, [256], [0, 256]).ravel()
     votes[:, VOID] = 0
     return votes
 
 
-def paint(semantic: np.ndarray, masks: np.ndarray, votes: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
+def paint(semantic: np.ndarray, masks: np.ndarray, votes: np.ndarray, scores: np.ndarray | None = None, boxes: list | None = None) -> np.ndarray:
     """Give every mask its class: R of paper Eq. 1.
 
     Args:
@@ -40,17 +41,17 @@ def paint(semantic: np.ndarray, masks: np.ndarray, votes: np.ndarray, scores: np
         votes: (N, 256); the highest count wins, the lowest class id in a tie; a mask without votes leaves S as it is.
         scores: None: larger masks are painted first and smaller ones over them, so that small objects survive. (N,): lower scores
             first instead. Equal masks are painted with the lowest class last, so the order of `masks` never matters.
+        boxes: what `_boxes(masks)` gives, if it is known already.
 
     Returns:
         (H, W) uint8.
     """
-    refined = semantic.copy()
+    refined, boxes = semantic.copy(), boxes or _boxes(masks)
     classes = votes.argmax(1)  # numpy takes the first of equals: the lowest class id
     rank = -np.array([np.count_nonzero(m) for m in masks]) if scores is None else np.asarray(scores)
     for i in np.lexsort((-classes, rank)):
         if votes[i, classes[i]] > 0:
-            box = _box(masks[i])
-            np.copyto(refined[box], np.uint8(classes[i]), where=masks[i][box])
+            np.copyto(refined[boxes[i]], np.uint8(classes[i]), where=masks[i][boxes[i]])
     return refined
 
 
@@ -75,7 +76,8 @@ def refine_frame(semantic: np.ndarray, masks: np.ndarray, scores: np.ndarray | N
         raise ValueError(f"Expected `semantic` to be (H, W) uint8, but got shape {semantic.shape}, dtype {semantic.dtype}.")
     if masks.dtype != bool or masks.ndim != 3 or masks.shape[1:] != semantic.shape:
         raise ValueError(f"Expected `masks` to be bool of shape (N, {semantic.shape[0]}, {semantic.shape[1]}), but got {masks.dtype} of shape {masks.shape}.")
-    return paint(semantic, masks, vote(semantic, masks), scores)
+    boxes = _boxes(masks)
+    return paint(semantic, masks, vote(semantic, masks, boxes), scores, boxes)
 
 
 def refine_clip(predictions, masklets: Masklets, settings: VoteSettings = VoteSettings()) -> Iterator[np.ndarray]:
@@ -98,8 +100,9 @@ def refine_clip(predictions, masklets: Masklets, settings: VoteSettings = VoteSe
                 whole[i] = whole.get(i, 0) + counts
     for t, frame in enumerate(masklets.frames):
         semantic, masks = predictions[t], masklets.masks(t)
-        votes = np.stack([whole[i] for i in frame.ids]) if whole and frame.ids else vote(semantic, masks)
-        yield paint(semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None)
+        boxes = _boxes(masks)
+        votes = np.stack([whole[i] for i in frame.ids]) if whole and frame.ids else vote(semantic, masks, boxes)
+        yield paint(semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None, boxes)
 
 
 def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
@@ -120,10 +123,7 @@ def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
             yield winner
 
 
-def _box(mask: np.ndarray) -> tuple[slice, slice]:
-    """The smallest box around a mask; an empty one for an empty mask."""
-    rows = np.flatnonzero(mask.any(1))
-    if len(rows) == 0:
-        return slice(0, 0), slice(0, 0)
-    cols = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
-    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+def _boxes(masks: np.ndarray) -> list[tuple[slice, slice]]:
+    """The smallest box around each mask; an empty one for an empty mask."""
+    found = [cv2.boundingRect(mask.view(np.uint8)) for mask in masks]
+    return [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in found]

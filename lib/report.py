@@ -28,6 +28,11 @@ DPI = 150
 Row = tuple[str, str, str]  # method, backbone, setting
 
 
+def _rows(table: pd.DataFrame) -> list[Row]:
+    """List the (method, backbone, setting) of each line of a table."""
+    return list(table[list(LABELS)].itertuples(index=False, name=None))
+
+
 def _check(table: pd.DataFrame, not_run: Mapping[Row, str]) -> None:
     """Refuse a table that is not tidy, and reasons that do not fit it."""
     if tuple(table.columns) != COLUMNS:
@@ -38,14 +43,14 @@ def _check(table: pd.DataFrame, not_run: Mapping[Row, str]) -> None:
             raise ValueError(f"Expected column `{name}` of `table` to hold text ('' for none), but got {bad[0]!r}.")
     if (twice := table.duplicated(list(labels))).any():
         raise ValueError(f"Expected one line per row and metric, but got two for {tuple(table.loc[twice, list(labels)].iloc[0])}.")
-    rows = set(table[list(LABELS)].itertuples(index=False, name=None))
+    ran = table[["measured", "low", "high"]].notna().any(axis=1)
+    rows, measured = set(_rows(table)), set(_rows(table[ran]))
     if unknown := [row for row in not_run if row not in rows]:
         raise ValueError(f"Expected every key of `not_run` to be a row of `table`, but {unknown[0]} is none.")
     for row, why in not_run.items():
         if not isinstance(why, str) or not why.strip():
             raise ValueError(f"Expected `not_run` to say why {row} was not run, but got {why!r}.")
-        mine = (table[list(LABELS)] == row).all(axis=1)
-        if table.loc[mine, ["measured", "low", "high"]].notna().any(axis=None):
+        if row in measured:
             raise ValueError(f"{row} is in `not_run`, but `table` holds a measurement of it.")
 
 
@@ -129,8 +134,8 @@ def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes:
     Raises: ValueError as `wide` does.
     """
     _check(table, not_run)
-    skipped = [row in not_run for row in table[list(LABELS)].itertuples(index=False, name=None)]
-    ran, rest = table[[not s for s in skipped]], table[skipped]
+    skipped = np.array([row in not_run for row in _rows(table)], bool)
+    ran, rest = table[~skipped], table[skipped]
     page = [f"# {_escape(title)}", ""]
     if ran.empty:
         page += ["Nothing was measured here.", ""]
@@ -147,7 +152,7 @@ def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes:
             kept = [name for name in printed.columns if name in LABELS or name in columns]
             page += [*_pipe_table(printed[kept].rename(columns=columns)), ""]
         reasons: dict[str, list[Row]] = {}
-        for row in dict.fromkeys(rest[list(LABELS)].itertuples(index=False, name=None)):
+        for row in dict.fromkeys(_rows(rest)):
             reasons.setdefault(_escape(not_run[row]), []).append(row)
         page += ["Why not:", "", *(f"- {why.rstrip('.')}: {_escape(_list_rows(rows))}." for why, rows in reasons.items()), ""]
     if notes:
@@ -229,18 +234,17 @@ def provenance(profile: str, parameters: Mapping, inputs: Iterable[str | Path], 
 
 def _csv(table: pd.DataFrame) -> str:
     """Write a tidy table with six decimals, rows in order of appearance and metrics in theirs."""
-    rows, metrics = list(dict.fromkeys(table[list(LABELS)].itertuples(index=False, name=None))), _metrics(table)
-    order = sorted(range(len(table)), key=lambda i: (rows.index(tuple(table[list(LABELS)].iloc[i])), metrics.index(table["metric"].iloc[i])))
-    table = table.iloc[order].copy()
-    numbers = list(COLUMNS[4:])
+    metrics, numbers = _metrics(table), list(COLUMNS[4:])
+    row = table.groupby(list(LABELS), sort=False).ngroup().to_numpy()
+    table = table.iloc[np.lexsort((table["metric"].map(metrics.index), row))].copy()
     table[numbers] = table[numbers].astype(float).round(6) + 0.0  # minus zero is zero
     return table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read a table.csv as `save` wrote it: labels as text, "" for none, numbers as floats in percent, NaN for none."""
-    table = pd.read_csv(path, dtype={name: str for name in COLUMNS[:4]}, keep_default_na=False, na_values={name: [""] for name in COLUMNS[4:]})
-    return table.astype({name: float for name in COLUMNS[4:]})
+    numbers = dict.fromkeys(COLUMNS[4:], float)
+    return pd.read_csv(path, dtype={**dict.fromkeys(COLUMNS, str), **numbers}, keep_default_na=False, na_values={name: [""] for name in numbers})
 
 
 def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -292,13 +296,14 @@ def profile_readme(profile_folder: str | Path) -> None:
     """
     folder = Path(profile_folder)
     if not folder.is_dir():
-        raise problem(DataMissingError, folder, expected="the reports of a profile", found="no such folder", remedy="Run its notebooks first.")
+        raise problem(DataMissingError, folder, expected="the reports of a profile", found="no such folder",
+                      remedy="Run its notebooks first.")
     names = sorted((path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")),
                    key=lambda name: (FOLDERS.index(name) if name in FOLDERS else len(FOLDERS), name))
     listed, sections = [], []
     for name in names:
         here = {path.name for path in (folder / name).iterdir()}
-        pictures = sorted((file for file in here if file.endswith(".png") and not file.startswith(".")), key=lambda file: (file != "figure.png", file))
+        pictures = sorted((file for file in here if re.fullmatch(r"[^.].*\.png", file)), key=lambda file: (file != "figure.png", file))
         if not (here & {"table.md", "notebook.ipynb", "failed.ipynb"} or pictures):
             continue
         text = (folder / name / "table.md").read_text(encoding="utf-8") if "table.md" in here else f"# {name}\n"
@@ -313,5 +318,5 @@ def profile_readme(profile_folder: str | Path) -> None:
         sections += [body.strip(), ""] if body.strip() else []
         links = [f"[{file}]({name}/{file})" for file in ("notebook.ipynb", "table.csv", "run.json") if file in here]
         sections += ["Files: " + ", ".join(links) + ".", ""] if links else []
-    page = [f"# Results on the profile {folder.resolve().name}", "", "Written by `python -m lib run`; edits are overwritten.", "", *listed, "", *sections]
-    _write_together(folder, {"README.md": ("\n".join(page).rstrip() + "\n").encode()})
+    head = [f"# Results on the profile {folder.resolve().name}", "", "Written by `python -m lib run`; edits are overwritten.", ""]
+    _write_together(folder, {"README.md": ("\n".join([*head, *listed, "", *sections]).rstrip() + "\n").encode()})

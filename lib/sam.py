@@ -97,12 +97,11 @@ def official(name: str, cls: str = "sam2.modeling.sam2_base.SAM2Base") -> SAM2Ba
 def download(name: str) -> Path:
     """Fetch an official checkpoint into huggingface_hub's cache, or find it there, and return its path."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     _, repository, file = OFFICIAL[name]
     try:
         return Path(hf_hub_download(repository, file))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the hub's own errors, and those of whichever HTTP library it uses
         raise DataMissingError(f"{file}: expected it in the hub's cache or at {repository}; the hub cannot be reached ({type(error).__name__}). Remedy: fetch {file} elsewhere and give its path.") from error
 
 
@@ -113,9 +112,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
-        raise DataError(f"{path}: expected an official SAM 2 .pt (a dict with the key 'model') or a .safetensors; found a file that does not read so ({error}). Remedy: fetch it again.") from error
-    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+        return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, LookupError, EOFError, TypeError, AttributeError, ValueError) as error:
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
+        raise DataError(f"{path}: expected an official SAM 2 .pt (a dict with the key 'model') or a .safetensors; found a file that does not read so ({why}). Remedy: fetch it again.") from error
 
 
 def _is_micro(tensors) -> bool:

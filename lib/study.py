@@ -106,8 +106,8 @@ def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
     return time.perf_counter() - begun
 
 
-def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)) -> dict[MaskletSettings, dict[str, Path]]:
-    """Make sure that every clip's masklets are cached under every setting; return {setting: {clip: file}}.
+def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),), clips: Sequence[Clip] = ()) -> dict[MaskletSettings, dict[str, Path]]:
+    """Make sure that the masklets of `clips` (default: all) are cached under every setting; return {setting: {clip: file}}.
 
     Settings that are missing for a clip are cut together, which shares most of their work. On a CPU, clips run in parallel processes
     when the model is micro; a large model takes all threads for itself.
@@ -117,7 +117,7 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
     weights = hashlib.sha256(sam.weights_of(study.checkpoint).read_bytes()).hexdigest()[:16]
     files, jobs = {s: {} for s in settings}, []
     small = study.checkpoint == "micro" and not sam.has_gpu()
-    for clip in study.dataset.clips:
+    for clip in clips or study.dataset.clips:
         frames = _fingerprint(clip)
         for s in settings:
             key = hashlib.sha256(json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()).hexdigest()[:16]
@@ -140,6 +140,11 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
 @lru_cache(maxsize=64)
 def _read_masklets(path: Path) -> Masklets:
     return masklet_files.read(path)
+
+
+def masklets_of(study: Study, clip: Clip, settings: MaskletSettings = MaskletSettings()) -> Masklets:
+    """Cut one clip, or find it in the cache."""
+    return _read_masklets(cut(study, (settings,), (clip,))[settings][clip.name])
 
 
 # ---------------------------------------------------------------- predictions of the base models
@@ -219,6 +224,24 @@ def true_regions(clip: Clip, predictions: Predictions) -> Iterator[np.ndarray]:
         yield paint(predictions[t], masks, vote(predictions[t], masks))
 
 
+def compare(study: Study, clip: Clip, labels: dict[str, Iterable[np.ndarray]]) -> pd.DataFrame:
+    """Score several label sequences of one clip: a line each, metrics in percent (clips of any length count)."""
+    truths = [clip.truth(t) for t in range(len(clip))]
+    scores = {name: summarise([count_clip(clip.name, truths, maps, len(study.dataset.classes))], "paper") for name, maps in labels.items()}
+    return pd.DataFrame(scores).T
+
+
+def ballots(study: Study, semantic: np.ndarray, masks: np.ndarray, top: int = 3) -> pd.DataFrame:
+    """Show the vote of Eq. 2 in one frame: for each masklet, largest first, its size and its leading classes in percent of its pixels."""
+    counts, area = vote(semantic, masks), masks.sum((1, 2))
+    lines = []
+    for i in np.argsort(-area, kind="stable"):
+        leading = [c for c in np.argsort(-counts[i], kind="stable")[:top] if counts[i, c]]
+        share = ", ".join(f"{study.dataset.classes[c]} {100 * counts[i, c] / area[i]:.0f} %" for c in leading)
+        lines.append({"masklet": int(i), "pixels": int(area[i]), "takes": study.dataset.classes[leading[0]] if leading else "", "votes": share})
+    return pd.DataFrame(lines)
+
+
 def tidy(method: str, backbone: str, setting: str, counts: list[ClipCounts] | None, paper: dict[str, float]) -> list[dict]:
     """One row of a table as tidy lines, one per metric; NaN where nothing was measured or printed."""
     measured = summarise(counts) if counts else {}
@@ -279,3 +302,32 @@ def refiner_table(study: Study, settings: MaskletSettings = MaskletSettings()) -
         why = reasons.get((base, backbone), f"the {study.profile.name} profile has no {base} {backbone}")
         not_run[method, backbone, ""] = why
     return pd.DataFrame(lines, columns=COLUMNS), not_run, differences
+
+
+def refiner_notes(study: Study, settings: MaskletSettings, differences: dict) -> list[str]:
+    """Say in words what the refiner changed here, whether that holds the paper's claim, and what the numbers are not."""
+    clips = study.dataset.clips
+    notes = [
+        f"{len(clips)} clips, {sum(map(len, clips))} frames; SAM 2 checkpoint {Path(study.checkpoint).name}; window {settings.window}, grid {settings.grid}x{settings.grid}, "
+        f"predicted IoU {settings.iou}, stability {settings.stability} at offset {settings.stability_offset}."
+    ]
+    if study.checkpoint == "micro":
+        notes.append("Measured with the project's own micro SAM 2, trained on drawn scenes: these are not results of the released SAM 2 models.")
+    for (method, backbone), gain in differences.items():
+        said = []
+        for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"):
+            change, low, high = gain[metric]
+            verdict = "one clip, no interval" if np.isnan(low) else "holds" if low > 0 else "does not hold" if high < 0 else "cannot be said"
+            said.append(f"{metric} {change:+.1f} ({verdict})")
+        notes.append(f"The paper's claim that refinement raises every score, for {method} {backbone}: " + ", ".join(said) + ".")
+    return notes
+
+
+def record(study: Study, settings: MaskletSettings) -> dict:
+    """Provenance of a table: what it was made from, and the seconds of the work that was done (work found in the cache takes none)."""
+    from lib import report, sam
+
+    inputs = [sam.weights_of(study.checkpoint)]
+    inputs += [path for name, *_ in study.profile.models if (path := DATA / study.profile.name / "weights" / f"{name}.safetensors").exists()]
+    seconds = {stage: round(value, 1) for stage, value in study.timings_s.items()}
+    return report.provenance(study.profile.name, {"checkpoint": study.checkpoint, **asdict(settings)}, inputs, seconds)

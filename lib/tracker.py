@@ -20,7 +20,7 @@ from torchvision.transforms.v2.functional import resize
 
 from lib.config import MaskletSettings
 from lib.data import Clip
-from lib.masklets import FrameMasklets
+from lib.masklets import FrameMasklets, as_text
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -182,7 +182,7 @@ def _frame(setting, start, members, candidates, rles, first_id) -> FrameMasklets
     """Collect one setting's masklets of the current frame."""
     found = [rles[id(candidates), m] for m in members]
     if setting.clean_px:
-        found = [coco.encode(np.asfortranarray(clean(coco.decode(r), setting.clean_px))) for r in found]
+        found = [as_text(coco.encode(np.asfortranarray(clean(coco.decode(r), setting.clean_px)))) for r in found]
     ids = tuple(range(first_id, first_id + len(members)))
     iou, stability = candidates.iou[members].tolist(), candidates.stability[setting.stability_offset][members].tolist()
     return FrameMasklets(start, ids, tuple(found), tuple(iou), tuple(stability))
@@ -200,8 +200,9 @@ def clean(mask: np.ndarray, area_px: int) -> np.ndarray:
 
 
 def encode_rles(masks: torch.Tensor) -> list[dict]:
-    """Encode (N, H, W) bool masks as COCO RLE."""
-    return coco.encode(np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)))
+    """Encode (N, H, W) bool masks as COCO RLE with text counts, which JSON can hold."""
+    rles = coco.encode(np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)))
+    return [as_text(rle) for rle in rles]
 
 
 def _encode(sam, image: torch.Tensor):

@@ -116,3 +116,37 @@ def summary(clips, n_classes, protocol="both", **boundary_options):
     if protocol != "vspw":
         scores |= {"mVC8_eq4": eq4_vc(clips, 8), "mVC16_eq4": eq4_vc(clips, 16)}
     return {metric: 100 * score for metric, score in scores.items()}
+
+
+def count_votes(semantic, mask):
+    """Votes by class inside one mask; void casts none."""
+    votes = {}
+    for value, inside in zip(semantic.ravel().tolist(), mask.ravel().tolist(), strict=True):
+        if inside and value != VOID:
+            votes[value] = votes.get(value, 0) + 1
+    return votes
+
+
+def refine(semantic, masks, votes=None, scores=None):
+    """Ask of every pixel which mask decides it: of those that have a vote and cover it, the smallest (or that of the highest score)."""
+    votes = votes or [count_votes(semantic, mask) for mask in masks]
+    refined = semantic.copy()
+    for y, x in np.ndindex(semantic.shape):
+        claims = []
+        for i, mask in enumerate(masks):
+            if mask[y, x] and votes[i]:
+                winner = min(votes[i], key=lambda c: (-votes[i][c], c))
+                claims.append((mask.sum() if scores is None else -scores[i], winner))
+        if claims:
+            refined[y, x] = min(claims)[1]
+    return refined
+
+
+def majority(labels):
+    """Each pixel's most frequent class over the frames of one window (T, H, W), the lowest in a tie, VOID if it has none."""
+    out = np.full(labels.shape[1:], VOID, np.uint8)
+    for y, x in np.ndindex(out.shape):
+        votes = count_votes(labels[:, y, x], np.ones(len(labels), bool))
+        if votes:
+            out[y, x] = min(votes, key=lambda c: (-votes[c], c))
+    return out

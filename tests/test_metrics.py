@@ -179,7 +179,7 @@ def test_clip_of_16_and_of_17_frames(caplog):
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         scores = summarise([short, short])
-    assert "all 2" in caplog.text and "'paper'" in caplog.text
+    assert "all clips here (2)" in caplog.text and "'paper'" in caplog.text
     assert [metric for metric, score in scores.items() if not np.isnan(score)] == ["mVC8_eq4", "mVC16_eq4"]
     assert np.isnan(per_class([short, short])).all() and not np.isnan(per_class([short], "paper")).any()
 
@@ -259,6 +259,8 @@ def test_counts_must_go_together():
         bootstrap([two, two], other=[three, three])
     with pytest.raises(ValueError, match=r"same clips in order, but got None for \('a', 1\)"):
         bootstrap([two, two], other=[two])
+    with pytest.raises(ValueError, match="same clips in order"):
+        bootstrap([], other=[two])
 
 
 def test_bootstrap_against_a_loop():

@@ -45,13 +45,14 @@ class Phase:
     clips: int = 0  # per step, 0: no tracking step
     objects: int = 5  # per clip
     frames: int = 6  # per clip, the first one prompted
+    track_every: int = 1  # steps from one tracking step to the next
     attention: float = 0.0  # weight of the attention supervision at the start of the phase; falls to 0
 
 
 PHASES = (
-    Phase("clicks-128", 128, 30, 1.2e-3, attention=0.5),
-    Phase("both-128", 128, 12, 6e-4, images=8, clips=2),
-    Phase("both-256", 256, 22, 4e-4, images=4, clicks=8, clips=1, objects=6, frames=7),
+    Phase("clicks-128", 128, 36, 1.2e-3, attention=0.5),
+    Phase("both-128", 128, 42, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),
+    Phase("both-256", 256, 18, 4e-4, images=6, clips=1, objects=4, track_every=2),
 )
 
 
@@ -112,17 +113,17 @@ def normalise(images: np.ndarray) -> torch.Tensor:
 
 
 def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose n clicks on one (S, S) region map: half uniform over pixels, as the grid clicks; half uniform over regions.
+    """Choose n clicks on one (S, S) region map: two in three uniform over pixels, as the grid clicks; the others over regions.
 
     Returns xy (n, 2) pixels, float32, and the clicked region ids (n,).
     """
     s = regions.shape[0]
     area = np.bincount(regions.ravel(), minlength=256)
-    big = np.flatnonzero(area >= max(6, 0.001 * s * s))
+    big = np.flatnonzero(area >= max(6, 0.002 * s * s))
     xy, ids = np.zeros((n, 2), np.float32), np.zeros(n, np.int64)
     for i in range(n):
         y, x = rng.integers(0, s, 2)
-        if i % 2 or area[regions[y, x]] < 6:
+        if i % 3 == 2 or area[regions[y, x]] < 6:
             at = np.flatnonzero(regions.ravel() == rng.choice(big))
             y, x = divmod(int(rng.choice(at)), s)
         xy[i], ids[i] = (x, y), regions[y, x]
@@ -259,18 +260,19 @@ def track_step(model, images, regions, ids):
     return loss / (t - 1), {"tracked": float(np.mean(ious)) if ious else float("nan")}
 
 
-def draw_batch(pool, phase: Phase, rng: np.random.Generator):
-    """Click batch and track batch of one step, either None if the phase has none."""
+def draw_batch(pool, phase: Phase, rng: np.random.Generator, step: int = 0):
+    """Click batch and track batch of one step, either None if the phase has none. Three scenes in four look like themselves."""
     images, regions = pool
+    choose = lambda n: 2 * rng.integers(0, len(images) // 2, n) + (rng.random(n) < 0.75)  # even scenes are wild
     clicks = tracks = None
     if phase.images:
         frames = [augment(images[i, j : j + 1], regions[i, j : j + 1], phase.size_px, rng)
-                  for i, j in zip(rng.integers(0, len(images), phase.images), rng.integers(0, POOL_FRAMES, phase.images))]  # fmt: skip
+                  for i, j in zip(choose(phase.images), rng.integers(0, POOL_FRAMES, phase.images))]  # fmt: skip
         picked = [pick_clicks(region[0], phase.clicks, rng) for _, region in frames]
         clicks = (normalise(np.concatenate([f[0] for f in frames])), torch.from_numpy(np.concatenate([f[1] for f in frames])),
                   torch.from_numpy(np.stack([p[0] for p in picked])), torch.from_numpy(np.stack([p[1] for p in picked])))  # fmt: skip
-    if phase.clips:
-        frames = [augment(images[i, : phase.frames], regions[i, : phase.frames], phase.size_px, rng) for i in rng.integers(0, len(images), phase.clips)]
+    if phase.clips and step % phase.track_every == 0:
+        frames = [augment(images[i, : phase.frames], regions[i, : phase.frames], phase.size_px, rng) for i in choose(phase.clips)]
         ids = np.stack([pick_clicks(region[0], phase.objects, rng)[1] for _, region in frames])
         tracks = (normalise(np.stack([f[0] for f in frames])), torch.from_numpy(np.stack([f[1] for f in frames])), torch.from_numpy(ids))
     return clicks, tracks
@@ -320,7 +322,7 @@ def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
         lr = float(phase.lr * warm * (0.5 + 0.5 * np.cos(np.pi * done)) + 1e-5)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        clicks, tracks = draw_batch(pool, phase, rng)
+        clicks, tracks = draw_batch(pool, phase, rng, state["step"])
         optimizer.zero_grad(set_to_none=True)
         for batch, step in ((clicks, lambda b: click_step(model, watch, *b, phase.attention * max(0.0, 1 - 1.5 * done))), (tracks, lambda b: track_step(model, *b))):
             if batch is not None:

@@ -6,7 +6,7 @@ convolutions see the same memory as a channels-last image, so no copy is made be
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 import torch.nn as nn
 import torch.nn.functional as F
 from torchvision.ops import StochasticDepth
@@ -133,10 +133,10 @@ class MiT(nn.Module):
     def __init__(self, width, drop_path=0.0):
         super().__init__()
         dims, depths, heads = (w := WIDTHS[width]).dims, w.depths, w.heads
-        drops = torch.linspace(0, drop_path, sum(depths)).split(depths)
+        drops = iter(np.linspace(0, drop_path, sum(depths)).tolist())
         for i in range(4):
             embed = PatchEmbed(dims[i - 1], dims[i], 3, 2) if i else PatchEmbed(3, dims[0], 7, 4)
-            blocks = nn.ModuleList(Block(dims[i], heads[i], REDUCTIONS[i], float(p)) for p in drops[i])
+            blocks = nn.ModuleList(Block(dims[i], heads[i], REDUCTIONS[i], next(drops)) for _ in range(depths[i]))
             self.add_module(f"patch_embed{i + 1}", embed)
             self.add_module(f"block{i + 1}", blocks)
             self.add_module(f"norm{i + 1}", nn.LayerNorm(dims[i], eps=1e-6))

@@ -53,7 +53,7 @@ def contenders(logits):
     """Find the classes that can be the largest anywhere after bilinear resizing; the others need not be resized.
 
     A resized pixel is a convex combination of logits within some 3x3 neighbourhood (2x2 by the first resize, of adjacent ones by the second). A class
-    whose largest logit there is below another's smallest cannot win there.
+    that is nowhere in it above another's smallest logit cannot win there.
 
     Args:
         logits: (1, n_classes, h, w), to be resized twice, the first time to a larger size.
@@ -61,9 +61,10 @@ def contenders(logits):
     Returns:
         (K,) int64, ascending, at least one class.
     """
-    highest = F.max_pool2d(logits, 3, 1, 1)
-    lowest = -F.max_pool2d(-logits, 3, 1, 1)
-    return (highest >= lowest.amax(1, keepdim=True)).any(3).any(2)[0].nonzero()[:, 0]
+    winners = logits.max(1).indices.unique()  # only these can set a floor worth having
+    floor = -F.max_pool2d(-logits[:, winners], 3, 1, 1).amin(1, keepdim=True)  # (1, 1, h, w): reached all over the neighbourhood of a place
+    floor = -F.max_pool2d(-floor, 3, 1, 1)  # the lowest floor of all neighbourhoods that a place is in
+    return (logits - floor).amax((0, 2, 3)).ge(0).nonzero()[:, 0]
 
 
 def to_labels(logits, network_size, size):
@@ -82,10 +83,11 @@ def to_labels(logits, network_size, size):
     labels = []
     for frame in logits.float().split(1):  # all classes at full size are large: one frame at a time
         kept = contenders(frame)
-        frame = F.interpolate(frame[:, kept], network_size, mode="bilinear")
+        frame = frame[:, kept].contiguous(memory_format=torch.channels_last)  # reductions over classes are faster so
+        frame = F.interpolate(frame, network_size, mode="bilinear")
         if tuple(network_size) != tuple(size):
             frame = F.interpolate(frame, size, mode="bilinear")
-        labels.append(kept[frame.argmax(1)])
+        labels.append(kept[frame.max(1).indices])  # several times as fast as argmax on a CPU
     return torch.cat(labels).to(torch.uint8)
 
 

@@ -1,0 +1,279 @@
+"""Run the notebooks with papermill: each into its report folder, which a failed run leaves as it was."""
+
+import ast
+import logging
+import math
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+from lib import paths
+from lib.files import DataMissingError, problem
+from lib.paths import REPORTS, ROOT
+from lib.report import profile_readme
+
+logger = logging.getLogger(__name__)
+
+INJECTED = ("profile", "data", "out")  # every notebook declares them; the runner sets them
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+START_TIMEOUT_S = 300  # for a kernel on a busy machine
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class RunError(RuntimeError):
+    """Some notebooks failed; the message names them."""
+
+
+def find_notebooks(notebooks: str | Path, tables: Sequence[int | str] | None = None) -> list[Path]:
+    """Find the notebooks NN_name.ipynb of a folder, in the order of their numbers.
+
+    Args: tables: the numbers wanted (1, "1" and "01" are the same); None for all.
+    Raises: DataMissingError if the folder has none; ValueError for a number that none has, or that two have.
+    """
+    found: dict[int, Path] = {}
+    for path in sorted(Path(notebooks).glob("*.ipynb")):
+        if number := re.match(r"(\d\d)_", path.name):
+            if (other := found.setdefault(int(number[1]), path)) != path:
+                raise ValueError(f"Expected one notebook per number, but {other.name} and {path.name} share one. Rename one of them.")
+    if not found:
+        raise problem(DataMissingError, notebooks, expected="notebooks NN_name.ipynb", found="none", remedy="Check the path.")
+    if tables is None:
+        return list(found.values())
+    absent = [number for number in tables if not str(number).isdecimal() or int(number) not in found]
+    if absent:
+        raise ValueError(f"No notebook has the number {', '.join(map(str, absent))}; there are {', '.join(p.stem for p in found.values())}.")
+    wanted = {int(number) for number in tables}
+    return [path for number, path in found.items() if number in wanted]
+
+
+def read_parameters(path: str | Path) -> dict[str, Any]:
+    """Read the names and default values of a notebook's parameters cell.
+
+    Raises: ValueError unless one cell, the first of code, has the tag `parameters` and holds only assignments of literals:
+        papermill injects after it, so that a value derived inside it would be stale.
+    """
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    tagged = [i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])]
+    if tagged != [0]:
+        raise ValueError(f"{path}: expected the tag `parameters` on the first code cell alone, but found it on {tagged} of {len(cells)} cells.")
+    values = {}
+    try:
+        for line in ast.parse(cells[0].source).body:
+            (target,) = line.targets
+            values[target.id] = ast.literal_eval(line.value)
+    except (AttributeError, ValueError, SyntaxError) as error:
+        found = error.text if isinstance(error, SyntaxError) else ast.unparse(line)
+        raise ValueError(f"{path}: expected `name = literal` on each line of the parameters cell, but found `{found}`.") from None
+    return values
+
+
+def _is_json(value: Any) -> bool:
+    """Tell a finite scalar or a list of such from what papermill would garble: tuples, paths, numpy scalars, dicts."""
+    if type(value) is list:
+        return all(_is_json(item) for item in value)
+    return value is None or type(value) in (bool, int, str) or type(value) is float and math.isfinite(value)
+
+
+def _check_parameters(given: Mapping[str, Any], known: Mapping[Path, dict[str, Any]]) -> None:
+    """Refuse notebooks that lack the runner's parameters, and user parameters that no notebook has or JSON cannot hold."""
+    for path, names in known.items():
+        if lacking := [name for name in INJECTED if name not in names]:
+            raise ValueError(f"{path}: expected the parameters {', '.join(INJECTED)}, but {', '.join(lacking)} is not among {list(names)}.")
+    free = sorted({name for names in known.values() for name in names} - set(INJECTED))
+    if unknown := [name for name in given if name not in free]:
+        raise ValueError(f"Unknown parameter {', '.join(map(str, unknown))}. Known to the chosen notebooks are: {', '.join(free) or 'none'}.")
+    for name, value in given.items():
+        if not _is_json(value):
+            raise ValueError(f"Expected parameter `{name}` to be a JSON scalar or list, but got {type(value).__name__} {value!r}.")
+
+
+def report_folder(path: str | Path) -> str:
+    """Name the report folder of a notebook: table1 to table7 for 01 to 07, else its name without the number."""
+    number, _, name = Path(path).stem.partition("_")
+    return f"table{int(number)}" if 1 <= int(number) <= 7 else name
+
+
+@contextmanager
+def _environment(reports: Path) -> Iterator[None]:
+    """Give kernels the runner's own Python, `lib` and folders, and keep Jupyter's and the debugger's warnings out of outputs."""
+    python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    values = {
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # or a warning about frozen modules
+        "JUPYTER_PLATFORM_DIRS": "1",  # or a deprecation warning
+        "JUPYTER_PREFER_ENV_PATH": "1",  # or a python3 kernel in the user's home comes first
+        "PYTHONPATH": os.pathsep.join(python_path),
+        "SAM2VSS_REPORTS": str(reports),
+        "SAM2VSS_DATA": str(paths.DATA.resolve()),  # kernels have another working directory
+        "SAM2VSS_CACHE": str(paths.CACHE.resolve()),
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Remove what differs from run to run: times, paths, random ids and live widgets; outputs and execution counts stay."""
+    for name in ("papermill", "widgets"):
+        notebook.metadata.pop(name, None)
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        if not cell.metadata.get("tags", [None]):  # papermill's empty lists
+            del cell.metadata["tags"]
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
+    return notebook
+
+
+def _execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute a notebook into another file; if a cell fails, that file shows where."""
+    quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
+    logger.info("%s: started", path.name)
+    papermill.execute_notebook(
+        *(str(name).replace("{", "{{").replace("}", "}}") for name in (path, output)),  # papermill formats paths
+        parameters=dict(parameters), kernel_name=KERNEL["name"], cwd=str(cwd), start_timeout=START_TIMEOUT_S,
+        progress_bar=False if quiet else {"desc": path.stem}, coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # of the kernel, which warns about its transport at every start
+    )
+    notebook = nbformat.read(output, as_version=4)
+    if any(found.output_type == "error" for cell in notebook.cells for found in cell.get("outputs", [])):
+        raise RuntimeError("stopped before its end by sys.exit")  # papermill lets an exit without a code pass
+    nbformat.write(_strip(notebook), output)
+    logger.info("%s: done", path.name)
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Put a finished folder in the place of an earlier one, whole, so that no two runs mix."""
+    old = new.with_suffix(".old")
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except BaseException:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _report(path: Path, folder: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute a notebook into a report folder, which is replaced on success and gets failed.ipynb otherwise."""
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    executed = part / "notebook.ipynb"
+    try:
+        # The working directory is the report itself and `out` is ".": no path of this machine gets into the saved notebook.
+        _execute(path, executed, part, {**parameters, "out": "."})
+        _replace_folder(part, folder)
+    except Exception:
+        if executed.exists():
+            folder.mkdir(exist_ok=True)
+            os.replace(executed, folder / "failed.ipynb")
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _each(chosen: Sequence[Path], work: Callable[[Path], None]) -> list[str]:
+    """Do the work for every notebook, whatever happens to the others; return a line for each failure."""
+    failures = []
+    for path in chosen:
+        try:
+            work(path)
+        except Exception as error:  # whatever a notebook or its kernel raises is that notebook's failure
+            name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+            failures.append(f"{path.name}: {name}: {text}")
+            logger.error("%s", failures[-1])
+    return failures
+
+
+def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Path = "", parameters: Mapping[str, Any] | None = None,
+        notebooks: str | Path = ROOT / "notebooks", reports: str | Path = REPORTS) -> list[Path]:
+    """Execute the notebooks on a profile, in the order of their numbers, each into reports/<profile>/<report folder>.
+
+    Args:
+        profile: name of a profile, injected as `profile`.
+        tables: numbers of the notebooks; None for all.
+        data: the user's data folder, injected as an absolute path; "" for the profile's own.
+        parameters: {name: JSON scalar or list}, given to the notebooks that know the name.
+        notebooks, reports: the folders to read from and to write to.
+
+    Returns: the report folders. Each holds notebook.ipynb as executed and what the notebook wrote to `out`, its working directory.
+
+    Raises:
+        ValueError: a parameter that no chosen notebook knows or JSON cannot hold, a number without notebook, a profile that is no
+            plain name. DataMissingError: `data` or the notebooks are not there. Nothing has run then.
+        RunError: some notebooks failed. The others have run; a failed one left its report as it was, with failed.ipynb beside it.
+    """
+    if not re.fullmatch(r"\w[\w-]*", profile):
+        raise ValueError(f"Expected `profile` to be a plain name such as mini, but got {profile!r}.")
+    known = {path: read_parameters(path) for path in find_notebooks(Path(notebooks).resolve(), tables)}
+    given = dict(parameters or {})
+    _check_parameters(given, known)
+    if str(data) and not Path(data).expanduser().exists():
+        raise problem(DataMissingError, data, expected="a data folder", found="no such path", remedy="Check the path given as data.")
+    folder = Path(reports).resolve() / profile
+    base = {"profile": profile, "data": str(Path(data).expanduser().resolve()) if str(data) else ""}
+
+    def work(path: Path) -> None:
+        _report(path, folder / report_folder(path), {**base, **{name: given[name] for name in given if name in known[path]}})
+
+    with _environment(folder.parent):
+        failures = _each(list(known), work)
+    profile_readme(folder)
+    if failures:
+        what = f"{len(failures)} of {len(known)} notebooks failed; see failed.ipynb in their folders in {folder}:"
+        raise RunError("\n".join([what, *failures]))
+    return [folder / report_folder(path) for path in known]
+
+
+def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | str] | None = None) -> list[Path]:
+    """Execute the notebooks in place with their default parameters, so that the outputs kept in them are fresh.
+
+    Args: as for `run`.
+    Returns: the notebooks, rewritten with outputs and execution counts, without times.
+    Raises: ValueError if a default is not `profile = "mini"`, `data = ""`, `out = ""`; RunError naming those that failed, which are
+        as before.
+    """
+    chosen = find_notebooks(Path(notebooks).resolve(), tables)
+    for path in chosen:
+        defaults = read_parameters(path)
+        if tuple(map(defaults.get, INJECTED)) != ("mini", "", ""):
+            raise ValueError(f'{path}: expected the defaults `profile = "mini"`, `data = ""` and `out = ""`, but found {defaults}.')
+
+    def work(path: Path) -> None:
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with tempfile.TemporaryDirectory() as folder:
+            executed = Path(folder, path.name)
+            _execute(path, executed, path.parent, {})
+            try:
+                shutil.copyfile(executed, part)
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    with _environment(REPORTS.resolve()):
+        failures = _each(chosen, work)
+    if failures:
+        raise RunError("\n".join([f"{len(failures)} of {len(chosen)} notebooks failed and are as before:", *failures]))
+    return chosen

@@ -1,0 +1,279 @@
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from lib import run as runner
+from lib.data import DataMissingError
+from lib.report import read_table
+from lib.run import RunError, find_notebooks, read_parameters, refresh, report_folder, run
+
+DEFAULTS = 'profile = "mini"\ndata = ""\nout = ""\n'
+SHOW = "print(profile, repr(data), window)\n[profile, window]"
+TABLE = """from pathlib import Path
+if out:
+    Path(out, "table.md").write_text(f"# A table on {profile}\\n\\nwindow {window}\\n")
+"""
+
+
+def write_notebook(path, *sources, parameters=DEFAULTS + "window = 32  # frames\n"):
+    cells = [new_markdown_cell("# Title"), new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
+    for i, cell in enumerate(cells):
+        cell["id"] = f"cell-{i}"  # random otherwise
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": dict(runner.KERNEL)}), path)
+    return path
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def text_of(path):
+    """Join what the cells of a notebook put out."""
+    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+    return "".join(output.get("text", "") or output.get("data", {}).get("text/plain", "") or output.get("evalue", "") for output in outputs)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return tmp_path / "notebooks", tmp_path / "reports"
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Fail if anything is executed: refusals come first."""
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("a notebook was executed"))
+
+
+def test_report_is_written_and_a_rerun_makes_no_difference(folders, tmp_path, capfd):
+    notebooks, reports = folders
+    write_notebook(notebooks / "01_refiner.ipynb", SHOW, TABLE)
+    source = contents(notebooks)
+    (tmp_path / "user {data}").mkdir()
+    results = []
+    for _ in range(2):
+        written = run("real", [1], tmp_path / "user {data}", {"window": 8}, notebooks, reports)
+        assert written == [reports / "real" / "table1"]
+        results.append(contents(reports))
+        (reports / "real" / "table1" / "stale.csv").write_text("of an earlier run")
+    assert results[0] == results[1] and contents(notebooks) == source
+    assert set(results[0]) == {"real/README.md", "real/table1/notebook.ipynb", "real/table1/table.md"}
+    assert (reports / "real" / "table1" / "table.md").read_text() == "# A table on real\n\nwindow 8\n"
+    assert "A table on real" in (reports / "real" / "README.md").read_text()
+    executed = (reports / "real" / "table1" / "notebook.ipynb").read_text()
+    assert text_of(reports / "real" / "table1" / "notebook.ipynb") == f"real {str(tmp_path / 'user {data}')!r} 8\n['real', 8]"
+    assert "papermill" not in executed and "execution\":" not in executed and "iopub" not in executed and str(reports) not in executed
+    cells = nbformat.read(reports / "real" / "table1" / "notebook.ipynb", as_version=4).cells
+    assert [cell.execution_count for cell in cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    assert 'out = "."' in cells[2].source
+    assert "rozen modules" not in executed and capfd.readouterr() == ("", "")
+
+
+def test_failure_keeps_the_good_report_and_goes_on(folders):
+    notebooks, reports = folders
+    write_notebook(notebooks / "02_cross.ipynb", TABLE)
+    bad = write_notebook(notebooks / "01_refiner.ipynb", TABLE)
+    run("mini", notebooks=notebooks, reports=reports)
+    good, stamp = contents(reports / "mini" / "table1"), (reports / "mini" / "table1" / "table.md").stat().st_mtime_ns
+    write_notebook(bad, TABLE.replace("A table", "A bad table"), "print('before')", "1 / 0", "print('never')")
+    write_notebook(notebooks / "02_cross.ipynb", TABLE.replace("A table", "A newer table"))
+    with pytest.raises(RunError, match=r"1 of 2 notebooks failed(?s:.*)01_refiner.ipynb: ZeroDivisionError: division by zero"):
+        run("mini", notebooks=notebooks, reports=reports)
+    after = contents(reports / "mini" / "table1")
+    assert "before" in text_of(reports / "mini" / "table1" / "failed.ipynb")
+    assert after.pop("failed.ipynb") and after == good
+    assert (reports / "mini" / "table1" / "table.md").stat().st_mtime_ns == stamp
+    assert "A newer table" in (reports / "mini" / "table2" / "table.md").read_text()
+    readme = (reports / "mini" / "README.md").read_text()
+    assert "The latest run failed" in readme and "A newer table" in readme and "A bad table" not in readme
+    assert not list(reports.rglob("*.part")) and not list(reports.rglob("*.old"))
+    write_notebook(bad, TABLE)
+    run("mini", ["01"], notebooks=notebooks, reports=reports)
+    assert contents(reports / "mini" / "table1") == good  # failed.ipynb went with the report it stood beside
+
+
+@pytest.mark.parametrize("source, message", [("import os; os._exit(3)", "DeadKernel"), ("import sys; sys.exit()", "stopped before")])
+def test_a_notebook_that_does_not_reach_its_end_has_failed(folders, source, message):
+    notebooks, reports = folders
+    write_notebook(notebooks / "08_cost.ipynb", TABLE, source, "1")
+    with pytest.raises(RunError, match=f"08_cost.ipynb: .*{message}"):
+        run("mini", notebooks=notebooks, reports=reports)
+    assert os.listdir(reports / "mini" / "cost") == ["failed.ipynb"]
+
+
+def test_failed_replacement_brings_the_old_folder_back(tmp_path, monkeypatch):
+    for name in (".table1.1.part", "table1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.md").write_text(name)
+    calls = []
+
+    def second_fails(source, target, replace=os.replace):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("no space left")
+        replace(source, target)
+
+    monkeypatch.setattr(runner.os, "replace", second_fails)
+    with pytest.raises(OSError, match="no space"):
+        runner._replace_folder(tmp_path / ".table1.1.part", tmp_path / "table1")
+    assert (tmp_path / "table1" / "table.md").read_text() == "table1"
+
+
+def test_kernel_sees_the_runners_world(folders, monkeypatch):
+    notebooks, reports = folders
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    monkeypatch.delenv("PYDEVD_DISABLE_FILE_VALIDATION", raising=False)
+    write_notebook(notebooks / "00_quickstart.ipynb", "import sys, pickle, lib.paths, lib.run as run\n"
+                   "from pathlib import Path\n"
+                   "Path(out, 'world').write_bytes(pickle.dumps([sys.executable, run.__file__, str(lib.paths.REPORTS), str(lib.paths.DATA)]))")
+    run("mini", notebooks=notebooks, reports=os.path.relpath(reports))
+    executable, module, seen, data = pickle.loads((reports / "mini" / "quickstart" / "world").read_bytes())
+    assert (executable, module, seen) == (sys.executable, runner.__file__, str(reports))
+    assert data == str(runner.paths.DATA)
+    assert os.environ["JUPYTER_PREFER_ENV_PATH"] == "0" and "PYDEVD_DISABLE_FILE_VALIDATION" not in os.environ
+
+
+def test_unknown_parameter_is_refused(folders, no_kernel):
+    notebooks, reports = folders
+    write_notebook(notebooks / "01_refiner.ipynb")
+    write_notebook(notebooks / "05_grid.ipynb", parameters=DEFAULTS + "grids = [8, 16]\n")
+    with pytest.raises(ValueError, match="Unknown parameter windw. .*: grids, window"):
+        run("mini", parameters={"windw": 8}, notebooks=notebooks, reports=reports)
+    with pytest.raises(ValueError, match="Unknown parameter window. .*: grids"):
+        run("mini", [5], parameters={"window": 8}, notebooks=notebooks, reports=reports)
+    with pytest.raises(ValueError, match="Unknown parameter out"):
+        run("mini", parameters={"out": "elsewhere"}, notebooks=notebooks, reports=reports)
+    assert not reports.exists()
+
+
+def test_parameters_reach_only_who_knows_them(folders, monkeypatch):
+    notebooks, reports = folders
+    write_notebook(notebooks / "01_refiner.ipynb")
+    write_notebook(notebooks / "05_grid.ipynb", parameters=DEFAULTS + "grids = [8, 16]\n")
+    given = {}
+
+    def execute(path, output, parameters, **_):
+        given[Path(path).name] = parameters
+        nbformat.write(nbformat.read(path, as_version=4), output)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    run("mini", parameters={"window": 8, "grids": [4]}, notebooks=notebooks, reports=reports)
+    base = {"profile": "mini", "data": "", "out": "."}
+    assert given == {"01_refiner.ipynb": base | {"window": 8}, "05_grid.ipynb": base | {"grids": [4]}}
+    assert list(given) == ["01_refiner.ipynb", "05_grid.ipynb"]
+
+
+@pytest.mark.parametrize("value", [(1, 2), Path("x"), {"a": 1}, float("nan"), np.float64(0.5), np.int64(1), [1, (2,)]])
+def test_only_json_goes_in(folders, no_kernel, value):
+    write_notebook(folders[0] / "01_refiner.ipynb")
+    with pytest.raises(ValueError, match="`window` to be a JSON scalar or list"):
+        run("mini", parameters={"window": value}, notebooks=folders[0], reports=folders[1])
+
+
+@pytest.mark.parametrize("value", ["it's \"x\" \\ {é}", -1, 0.5, True, None, [], [1, [0.1, "a"]]])
+def test_json_arrives_as_it_is(tmp_path, value):
+    path = write_notebook(tmp_path / "01_a.ipynb")
+    papermill.execute_notebook(path, tmp_path / "o.ipynb", {"window": value}, prepare_only=True, kernel_name="python3")
+    source = nbformat.read(tmp_path / "o.ipynb", as_version=4).cells[2].source
+    scope = {}
+    exec(source, scope)
+    assert scope["window"] == value and type(scope["window"]) is type(value) and runner._is_json(value)
+
+
+def test_missing_numbers_data_and_profiles(folders, no_kernel):
+    notebooks, reports = folders
+    with pytest.raises(DataMissingError, match="notebooks"):
+        run("mini", notebooks=notebooks, reports=reports)
+    for name in ("00_quickstart", "01_refiner", "draft"):
+        write_notebook(notebooks / f"{name}.ipynb")
+    for number in (4, "four", -1):
+        with pytest.raises(ValueError, match=f"number {number}; there are 00_quickstart, 01_refiner"):
+            run("mini", [1, number], notebooks=notebooks, reports=reports)
+    with pytest.raises(DataMissingError, match="absent"):
+        run("mini", data="absent", notebooks=notebooks, reports=reports)
+    with pytest.raises(ValueError, match="plain name"):
+        run("../mini", notebooks=notebooks, reports=reports)
+    assert [path.name for path in find_notebooks(notebooks, ["1", 0, "01"])] == ["00_quickstart.ipynb", "01_refiner.ipynb"]
+    write_notebook(notebooks / "01_again.ipynb")
+    with pytest.raises(ValueError, match="01_again.ipynb and 01_refiner.ipynb"):
+        find_notebooks(notebooks)
+
+
+def test_report_folders():
+    names = ["00_quickstart", "01_refiner", "04_window", "07_stability", "08_cost", "09_claims"]
+    assert [report_folder(f"{name}.ipynb") for name in names] == ["quickstart", "table1", "table4", "table7", "cost", "claims"]
+
+
+@pytest.mark.parametrize("parameters, message", [
+    (DEFAULTS + "window = 4 * 8", r"`window = 4 \* 8`"),
+    (DEFAULTS + "import os", "`import os`"),
+    (DEFAULTS + "a = b = 1", "`a = b = 1`"),
+    (DEFAULTS + "%matplotlib inline", "%matplotlib inline"),
+    ('profile = "mini"\nout = ""', "data is not among"),
+])
+def test_parameters_cells_that_would_mislead(folders, no_kernel, parameters, message):
+    write_notebook(folders[0] / "01_refiner.ipynb", parameters=parameters)
+    with pytest.raises(ValueError, match=message):
+        run("mini", notebooks=folders[0], reports=folders[1])
+
+
+def test_parameters_cell_is_the_first(tmp_path):
+    path = write_notebook(tmp_path / "01_a.ipynb", parameters=DEFAULTS + "windows = [8, -16]  # frames\n# why\niou = 0.6")
+    assert read_parameters(path) == {"profile": "mini", "data": "", "out": "", "windows": [8, -16], "iou": 0.6}
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, new_code_cell("import lib"))
+    nbformat.write(notebook, path)
+    with pytest.raises(ValueError, match=r"found it on \[1\] of 2"):
+        read_parameters(path)
+
+
+def test_refresh_writes_outputs_in_place(folders):
+    notebooks, _ = folders
+    good = write_notebook(notebooks / "01_refiner.ipynb", SHOW, "import os; os.getcwd() == " + repr(str(notebooks)))
+    bad = write_notebook(notebooks / "02_cross.ipynb", "1 / 0")
+    cells = nbformat.read(good, as_version=4).cells
+    before = bad.read_bytes()
+    for _ in range(2):
+        with pytest.raises(RunError, match="1 of 2 notebooks failed and are as before:\n02_cross.ipynb: ZeroDivisionError"):
+            refresh(notebooks)
+    assert bad.read_bytes() == before and sorted(os.listdir(notebooks)) == ["01_refiner.ipynb", "02_cross.ipynb"]
+    after = nbformat.read(good, as_version=4)
+    assert text_of(good) == "mini '' 32\n['mini', 32]True"
+    assert [(cell.id, cell.source, cell.metadata) for cell in after.cells] == [(cell.id, cell.source, cell.metadata) for cell in cells]
+    assert [cell.execution_count for cell in after.cells[1:]] == [1, 2, 3]
+    assert set(after.metadata) == {"kernelspec", "language_info"} and after.metadata.kernelspec == runner.KERNEL
+    assert refresh(notebooks, [1]) == [good] and nbformat.read(good, as_version=4) == after
+
+
+def test_refresh_wants_the_offline_defaults(folders, no_kernel):
+    write_notebook(folders[0] / "01_refiner.ipynb", parameters=DEFAULTS.replace("mini", "vspw"))
+    with pytest.raises(ValueError, match='profile = "mini"'):
+        refresh(folders[0])
+
+
+def test_strip_leaves_nothing_that_changes():
+    cell = new_code_cell("x", metadata={"tags": [], "papermill": {}, "execution": {"iopub.status.busy": "now"}}, outputs=[
+        nbformat.v4.new_output("display_data", {runner.WIDGET: {"model_id": "random"}, "text/plain": "a slider"})])
+    notebook = new_notebook(cells=[cell], metadata={"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3.11.4"}})
+    runner._strip(notebook)
+    assert cell.metadata == {} and cell.outputs[0].data == {"text/plain": "a slider"}
+    assert notebook.metadata == {"kernelspec": runner.KERNEL, "language_info": {"name": "python"}}
+
+
+def test_report_saved_from_a_notebook(folders):
+    notebooks, reports = folders
+    write_notebook(notebooks / "04_window.ipynb", """import pandas as pd
+from lib import report
+table = pd.DataFrame([("SAM2", "", "32", "mIoU", 1.0, 0.5, 1.5, float("nan"))], columns=report.COLUMNS)
+report.save(out, table, {}, None, "Table 4 on mini", [], {"profile": profile})""")
+    run("mini", notebooks=notebooks, reports=reports)
+    assert sorted(os.listdir(reports / "mini" / "table4")) == ["notebook.ipynb", "run.json", "table.csv", "table.md"]
+    assert read_table(reports / "mini" / "table4" / "table.csv")["setting"].tolist() == ["32"]
+    assert "## Table 4 on mini" in (reports / "mini" / "README.md").read_text()

@@ -1,0 +1,146 @@
+"""Loading SAM 2: by name, from official files and from broken ones. No test goes to the network."""
+
+import pickle
+import re
+
+import huggingface_hub
+import pytest
+import torch
+from hydra import compose
+from safetensors.torch import save_file
+
+from lib import sam
+from lib.data import DataError, DataMissingError
+
+NAMES = ["tiny", "small", "base-plus", "large"]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def unreachable(repository, file, **_):
+        raise ConnectionError(f"no network in tests: {repository} {file}\nand a second line")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """SAM 2.1 tiny with seeded weights, and its file in the official format."""
+    torch.manual_seed(0)
+    model = sam.official("tiny")
+    path = tmp_path_factory.mktemp("official") / "sam2.1_hiera_tiny.pt"
+    torch.save({"model": model.state_dict()}, path)
+    yield model, path
+    path.unlink()
+
+
+def test_names():
+    assert list(sam.OFFICIAL) == NAMES + [f"sam2.0-{name}" for name in NAMES]
+    assert sam.OFFICIAL["base-plus"] == ("configs/sam2.1/sam2.1_hiera_b+.yaml", "facebook/sam2.1-hiera-base-plus", "sam2.1_hiera_base_plus.pt")
+    assert sam.OFFICIAL["sam2.0-tiny"] == ("configs/sam2/sam2_hiera_t.yaml", "facebook/sam2-hiera-tiny", "sam2_hiera_tiny.pt")
+    with pytest.raises(ValueError, match="tiny, small, base-plus, large.*'huge'"):
+        sam.official("huge")
+
+
+def test_official_file_loads(tiny):
+    model, path = tiny
+    loaded = sam.load(path, "cpu")
+    assert not loaded.training and loaded.image_size == 1024 and loaded.no_obj_embed_spatial is not None
+    expected, found = model.state_dict(), loaded.state_dict()
+    assert expected.keys() == found.keys() and all(torch.equal(expected[k], found[k]) for k in expected)
+
+
+@pytest.mark.parametrize("name", sam.OFFICIAL)
+def test_configuration_is_read_off_the_tensors(name):
+    """Names and shapes as the configuration inside sam2 makes them; building the large models would take long."""
+    config = compose(config_name=sam.OFFICIAL[name][0]).model
+    trunk = config.image_encoder.trunk
+    tensors = {"image_encoder.trunk.patch_embed.proj.weight": torch.empty(trunk.embed_dim, 3, 7, 7, device="meta")}
+    for i in range(sum(trunk.get("stages", (2, 3, 16, 3)))):
+        tensors[f"image_encoder.trunk.blocks.{i}.norm1.weight"] = torch.empty(trunk.embed_dim, device="meta")
+    if config.get("no_obj_embed_spatial"):
+        tensors["no_obj_embed_spatial"] = torch.empty(1, 64, device="meta")
+    assert sam._name_of(tensors, "file") == name and not sam._is_micro(tensors)
+
+
+def test_those_names_and_shapes_are_the_built_models(tiny):
+    tensors = tiny[0].state_dict()
+    assert tensors["image_encoder.trunk.patch_embed.proj.weight"].shape == (96, 3, 7, 7)
+    assert {f"image_encoder.trunk.blocks.{i}.norm1.weight" in tensors for i in range(12)} == {True}
+    assert "image_encoder.trunk.blocks.12.norm1.weight" not in tensors and "no_obj_embed_spatial" in tensors
+    assert sam._name_of(tensors, "file") == "tiny"
+
+
+def test_micro_file_loads_at_full_size(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    small = sam.micro(64)
+    path = tmp_path / "micro.safetensors"
+    save_file({k: v.half().contiguous() if v.is_floating_point() else v.contiguous() for k, v in small.state_dict().items()}, path)
+    monkeypatch.setattr(sam, "MICRO_WEIGHTS", path)
+    for loaded in (sam.load("micro", "cpu"), sam.load(str(path), "cpu")):
+        assert loaded.image_size == sam.MICRO_SIZE and not loaded.training
+        assert all(p.dtype == torch.float32 for p in loaded.parameters())
+        torch.testing.assert_close(dict(loaded.named_parameters()), dict(small.named_parameters()), rtol=1e-3, atol=1e-4)
+    assert 3e6 < sum(p.numel() for p in small.parameters()) < 5e6
+
+
+class Code:
+    """Pickles to a call, as a malicious checkpoint would."""
+
+    def __reduce__(self):
+        return open, ("never.txt", "w")
+
+
+def _zip(content):
+    return lambda path: torch.save(content, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("text.pt", lambda path: path.write_text("not a checkpoint")),
+        ("empty.pt", lambda path: path.write_bytes(b"")),
+        ("code.pt", _zip({"model": Code()})),
+        ("code.pkl", lambda path: path.write_bytes(pickle.dumps({"model": Code()}))),
+        ("list.pt", _zip([torch.zeros(2)])),
+        ("bare.pt", _zip({"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(96, 3, 7, 7)})),
+        ("number.pt", _zip({"model": 3})),
+        ("epochs.pt", _zip({"model": {"epoch": 3}})),
+        ("resnet.pt", _zip({"model": {"conv1.weight": torch.zeros(64, 3, 7, 7)}})),
+        ("width.pt", _zip({"model": {"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(97, 3, 7, 7)}})),
+        ("part.pt", _zip({"model": {"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(32, 3, 7, 7)}})),
+        ("text.safetensors", lambda path: path.write_text("not a checkpoint")),
+        ("other.safetensors", lambda path: save_file({"backbone.x": torch.zeros(2)}, path)),
+    ],
+)
+def test_wrong_file_is_one_clear_error(tmp_path, monkeypatch, name, write):
+    monkeypatch.chdir(tmp_path)
+    write(path := tmp_path / name)
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: expected .*; found .*. Remedy: [^\n]*$"):
+        sam.load(path, "cpu")
+    assert not (tmp_path / "never.txt").exists()
+
+
+@pytest.mark.parametrize("keep", [0.999, 0.5, 0.001])
+def test_truncated_file(tmp_path, tiny, keep):
+    data = tiny[1].read_bytes()
+    (path := tmp_path / "cut.pt").write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(DataError, match="cut.pt: expected .* Remedy: fetch it again"):
+        sam.load(path, "cpu")
+
+
+def test_missing_file_and_unreachable_hub(tmp_path, monkeypatch):
+    with pytest.raises(DataMissingError, match="huge: expected a SAM 2 checkpoint file or one of micro, tiny.*Remedy"):
+        sam.load("huge", "cpu")
+    monkeypatch.setattr(sam, "MICRO_WEIGHTS", tmp_path / "micro.safetensors")
+    with pytest.raises(DataMissingError, match="micro.safetensors"):
+        sam.load("micro", "cpu")
+    with pytest.raises(DataMissingError, match=r"^sam2.1_hiera_large.pt: .* at facebook/sam2.1-hiera-large; .*\(ConnectionError\). Remedy: fetch sam2.1_hiera_large.pt"):
+        sam.load("large", "cpu")
+
+
+def test_hub_gives_the_file_of_the_name(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *names: asked.append(names) or str(tiny[1]))
+    assert sam.weights_of("tiny") == tiny[1]
+    assert asked == [("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt")]

@@ -1,0 +1,124 @@
+"""The predict loop."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from toy import make_dataset, picture
+
+from lib.data import read_predictions, write_labels
+from lib.segmentors.predict import contenders, normalise, predict, predict_frames, quiet, to_labels, to_network_size
+
+
+@pytest.mark.parametrize("size, scale, expected", [
+    ((480, 853), (853, 480), (480, 864)), ((480, 854), (853, 480), (480, 864)), ((480, 640), (853, 480), (480, 640)),
+    ((853, 480), (853, 480), (864, 480)), ((1080, 1920), (853, 480), (480, 864)), ((240, 427), None, (256, 448)), ((13, 17), None, (32, 32)),
+    ((360, 480), (480, 360), (384, 480)),
+])
+def test_network_size(size, scale, expected):
+    assert to_network_size(np.zeros((*size, 3), np.uint8), scale).shape == (*expected, 3)
+
+
+def test_network_size_resizes_twice():
+    image = np.random.default_rng(0).integers(0, 256, (480, 854, 3), np.uint8)
+    twice = cv2.resize(cv2.resize(image, (853, 479), interpolation=cv2.INTER_LINEAR), (864, 480), interpolation=cv2.INTER_LINEAR)
+    assert (to_network_size(image, (853, 480)) == twice).all()
+    assert (to_network_size(image, (853, 480)) != cv2.resize(image, (864, 480), interpolation=cv2.INTER_LINEAR)).any()
+
+
+def test_normalise():
+    image = np.full((1, 2, 3, 3), (124, 116, 104), np.uint8)
+    image[0, 1, 2, 0] = 0
+    out = normalise(image)
+    assert out.shape == (1, 3, 2, 3)
+    assert out[0, :, 0, 0].tolist() == pytest.approx([(124 - 123.675) / 58.395, (116 - 116.28) / 57.12, (104 - 103.53) / 57.375], abs=1e-6)
+    assert out[0, 0, 1, 2].item() == pytest.approx(-123.675 / 58.395, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 64), (29, 61), (13, 17), (101, 333)])
+@pytest.mark.parametrize("smooth", [1, 3])
+def test_labels_equal_those_of_resizing_all_classes(size, smooth):
+    generator = torch.Generator().manual_seed(smooth)
+    logits = F.interpolate(3 * torch.randn(2, 40, 8 // smooth, 16 // smooth, generator=generator), (8, 16), mode="bilinear")
+    logits -= torch.arange(40).view(1, -1, 1, 1) * 0.2
+    plain = F.interpolate(F.interpolate(logits, (32, 64), mode="bilinear"), size, mode="bilinear").argmax(1)
+    labels = to_labels(logits, (32, 64), size)
+    assert labels.dtype == torch.uint8 and labels.shape == (2, *size)
+    assert (labels == plain).all()
+    assert smooth == 1 or len(contenders(logits[:1])) < 40  # noise saves nothing, smooth maps do
+
+
+def test_contenders_keep_the_runner_up():
+    logits = torch.full((1, 4, 2, 2), -9.0)
+    logits[0, 0, 0], logits[0, 1, 1], logits[0, 2] = 9.0, 9.0, 4.0  # 2 wins at no corner, but halfway between
+    assert contenders(logits).tolist() == [0, 1, 2]
+    assert 2 in to_labels(logits, (8, 8), (8, 8))
+    assert contenders(torch.zeros(1, 3, 2, 2)).tolist() == [0, 1, 2]
+    assert (to_labels(torch.zeros(1, 3, 2, 2), (8, 8), (5, 7)) == 0).all()  # a tie goes to the lowest id
+
+
+class Brightness(torch.nn.Module):
+    """Class 0 where the red channel is below its mean, class 1 above."""
+
+    scale = None
+
+    def __init__(self):
+        super().__init__()
+        self.zero = torch.nn.Parameter(torch.zeros(()))
+        self.calls = 0
+
+    def forward(self, images):
+        self.calls += 1
+        red = F.avg_pool2d(images[:, :1], 4) + self.zero
+        return torch.cat([-red, red], 1)
+
+
+def test_predict_frames_places_pixels_right():
+    model = Brightness().eval()
+    images = [picture(i, (61, 93)) for i in range(3)]
+    labels = predict_frames(model, np.stack(images))
+    assert labels.shape == (3, 61, 93) and labels.dtype == np.uint8
+    for i in range(3):
+        assert (labels[i] != (images[i][..., 0] > 0)).mean() < 0.02
+    assert (predict_frames(model, images, scale=(186, 122))[0] != (images[0][..., 0] > 0)).mean() < 0.02
+    assert (predict_frames(model, images, bf16=True) == labels).mean() > 0.99
+
+
+def test_predict_frames_refuses():
+    model = Brightness().eval()
+    with pytest.raises(ValueError, match="at least one frame"):
+        predict_frames(model, [])
+    with pytest.raises(ValueError, match="one size"):
+        predict_frames(model, [picture(0), picture(0, (32, 32))])
+    with pytest.raises(ValueError, match="float32"):
+        predict_frames(model, [picture(0).astype(np.float32)])
+    with pytest.raises(ValueError, match="training mode"):
+        predict_frames(model.train(), [picture(0)])
+
+
+def test_predict_writes_and_resumes(tmp_path):
+    dataset, model = make_dataset(2), Brightness()
+    assert predict(model, dataset, tmp_path, batch=2) == 10 and model.calls == 6
+    for clip in dataset.clips:
+        predictions = read_predictions(tmp_path, clip, 2)
+        assert all((predictions[i] == predict_frames(model, [clip.image(i)])[0]).all() for i in range(5))
+    kept, gone = tmp_path / "clip0" / "00000.png", tmp_path / "clip1" / "00003.png"
+    write_labels(kept, np.full((64, 96), 1, np.uint8))
+    marked = kept.read_bytes()
+    gone.unlink()
+    assert predict(model, dataset, tmp_path) == 1 and gone.exists() and kept.read_bytes() == marked
+    assert predict(model, dataset, tmp_path, overwrite=True) == 10 and kept.read_bytes() != marked
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".png"]
+    with pytest.raises(ValueError, match="batch"):
+        predict(model, dataset, tmp_path, batch=0)
+
+
+def test_progress_is_quiet_in_ci(monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("CI", "1")
+    assert quiet()
+    monkeypatch.delenv("CI")
+    assert not quiet()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
+    assert quiet()

@@ -1,0 +1,135 @@
+"""The tracker against stock sam2, and its shared work against each setting alone."""
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco
+from sam2.sam2_video_predictor import SAM2VideoPredictor
+from stock import propose as stock_propose
+from stock import track as stock_track
+
+from lib import masklets, sam, tracker
+from lib.config import MaskletSettings
+from lib.data import Clip
+from lib.mini.scenes import make_scene, render
+
+LOOSE = MaskletSettings(window=3, iou=0.4, stability=0.5)
+
+
+def clip_of(frames) -> Clip:
+    """A clip of arrays."""
+    return Clip("drawn", tuple(f"{i:03d}" for i in range(len(frames))), lambda: frames[0].shape[:2], lambda i: frames[i])
+
+
+@pytest.fixture(scope="module")
+def frames():
+    scene = make_scene(20003)
+    return [render(scene, t)[0] for t in range(5)]
+
+
+@pytest.fixture(scope="module")
+def micro():
+    return sam.load("micro", "cpu")
+
+
+def ious(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    union = (ours | theirs).sum((1, 2))
+    return np.where(union, (ours & theirs).sum((1, 2)) / np.maximum(union, 1), 1.0)  # two empty masks agree
+
+
+def assert_equal(found: masklets.Masklets, reference: list[np.ndarray], at_least: int):
+    """Every masklet of every frame has IoU 0.999 or more with stock's, in stock's order."""
+    assert [len(f.ids) for f in found.frames] == [len(masks) for masks in reference]
+    assert min(len(masks) for masks in reference) >= at_least, "the test compares too little"
+    over_all_frames = [ious(found.masks(t), masks).min() for t, masks in enumerate(reference)]
+    assert min(over_all_frames) >= 0.999, over_all_frames
+
+
+def test_equals_stock_on_the_micro_model(frames, micro, tmp_path):
+    predictor = sam.micro(cls=SAM2VideoPredictor).eval()
+    predictor.load_state_dict(micro.state_dict())
+    found = masklets.segment(micro, clip_of(frames), LOOSE, objects_per_batch=4)
+    assert_equal(found, stock_track(predictor, frames, LOOSE, tmp_path), at_least=5)
+
+
+def test_equals_stock_on_an_official_configuration(frames, tmp_path):
+    """SAM 2.1 tiny with seeded random weights: other sizes, other memory, multimask tracking, temporal positions of pointers."""
+    setting = MaskletSettings(window=3, grid=1, iou=0.0, stability=0.0)
+    torch.manual_seed(0)
+    model = sam.official("tiny").eval()
+    predictor = sam.official("tiny", "sam2.sam2_video_predictor.SAM2VideoPredictor").eval()
+    predictor.load_state_dict(model.state_dict())
+    found = masklets.segment(model, clip_of(frames[:2]), setting)
+    reference = stock_track(predictor, frames[:2], setting, tmp_path)
+    assert_equal(found, reference, at_least=1)
+    assert 0.01 < reference[1].mean() < 0.99, "masks of all or nothing compare nothing"
+
+
+def test_proposals_equal_stock_field_by_field(frames, micro):
+    candidates = tracker.propose(micro, frames[0], (MaskletSettings(),), clicks_per_batch=100)
+    keep = tracker.select(candidates, MaskletSettings())
+    reference = stock_propose(micro, frames[0], MaskletSettings())
+    assert len(keep) == len(reference) >= 5
+    for i, stock in zip(keep, reference):
+        assert candidates.iou[i].item() == pytest.approx(stock["predicted_iou"], abs=1e-5)
+        assert candidates.stability[0.9][i].item() == pytest.approx(stock["stability_score"], abs=1e-3)
+        assert ious(coco.decode(candidates.rles[i])[None] > 0, stock["segmentation"][None])[0] >= 0.999
+
+
+def test_shared_settings_equal_each_alone(frames, micro):
+    settings = (LOOSE, MaskletSettings(window=2), MaskletSettings(window=1, grid=8), MaskletSettings(stability=0.9), MaskletSettings(iou=0.8))
+    together = masklets.segment_all(micro, clip_of(frames), settings)
+    for setting, shared in zip(settings, together):
+        alone = masklets.segment(micro, clip_of(frames), setting)
+        assert shared.settings == setting
+        for t in range(len(frames)):
+            assert shared.frames[t].ids == alone.frames[t].ids and shared.frames[t].start == alone.frames[t].start == t - t % setting.window
+            assert shared.frames[t].iou == alone.frames[t].iou
+            if shared.frames[t].ids:
+                assert ious(shared.masks(t), alone.masks(t)).min() >= 0.999
+    assert len({len(m.frames[0].ids) for m in together}) > 2, "the settings must differ for this to mean anything"
+
+
+def test_ids_are_new_in_each_window(frames, micro):
+    found = masklets.segment(micro, clip_of(frames), LOOSE)
+    first, second = set(found.frames[0].ids), set(found.frames[3].ids)
+    assert found.frames[2].ids == found.frames[0].ids and not first & second
+
+
+def test_nothing_found_is_no_error(frames, micro):
+    found = masklets.segment(micro, clip_of(frames[:2]), MaskletSettings(iou=1.0))
+    assert [f.ids for f in found.frames] == [(), ()] and found.masks(0).shape == (0, 240, 427)
+
+
+def test_memory_is_bounded_by_the_model_not_the_window(frames, micro):
+    """After many frames a group holds the prompted frame and as many others as the model looks at."""
+    rles = tracker.encode_rles(torch.from_numpy(np.stack([frames[0][..., 0] > 128])))
+    with torch.inference_mode():
+        group = tracker.Group(micro, 0, 20, [0], rles, 8)
+        encoded = tracker._encode(micro, tracker._as_video_predictor(frames[0], micro.image_size))
+        for t in range(12):
+            group.step(t, 20, encoded)
+    history = group.batches[0][1]
+    assert list(history["cond_frame_outputs"]) == [0]
+    assert len(history["non_cond_frame_outputs"]) == max(micro.num_maskmem, micro.max_obj_ptrs_in_encoder)
+
+
+def test_clean_fills_holes_and_drops_specks():
+    mask = np.zeros((9, 11), np.uint8)
+    mask[1:8, 1:8] = 1
+    mask[3, 3] = 0  # hole of 1
+    mask[5:7, 4:6] = 0  # hole of 4
+    mask[1, 10] = 1  # speck of 1
+    expected = mask.copy()
+    expected[3, 3], expected[1, 10] = 1, 0
+    assert (tracker.clean(mask, 1) == expected).all()
+    expected[5:7, 4:6] = 1
+    assert (tracker.clean(mask, 4) == expected).all()
+    assert (tracker.clean(mask[:, 9:], 4) == mask[:, 9:]).all(), "the largest part stays, however small"
+
+
+def test_clean_is_off_unless_asked_for(frames, micro):
+    plain, cleaned = masklets.segment_all(micro, clip_of(frames[:1]), (MaskletSettings(iou=0.3, stability=0.3), MaskletSettings(iou=0.3, stability=0.3, clean_px=60)))
+    assert len(plain.frames[0].ids) == len(cleaned.frames[0].ids) > 0
+    expected = np.stack([tracker.clean(m, 60) for m in plain.masks(0)])
+    assert (cleaned.masks(0) == expected).all()
