@@ -11,16 +11,15 @@ from lib.config import PROFILES, MaskletSettings, VoteSettings
 from lib.progress import progress
 
 EXAMPLES = """examples:
-  python -m lib check                                            is everything there that the embedded profile needs?
-  python -m lib run                                              all tables on the embedded profile, into reports/mini
+  python -m lib check          # is all there that the embedded profile needs?
+  python -m lib run            # all tables on the embedded profile, into reports/mini
   python -m lib refine clips predictions refined --checkpoint large
   python -m lib evaluate refined --truth VSPW_480p
 """
 REFINE = """examples:
-  python -m lib refine data/mini/data/val_000/origin predictions/val_000 refined
-  python -m lib refine street.mp4 predictions refined --checkpoint large --bf16
+  python -m lib refine street.mp4 predictions/street refined --checkpoint large --bf16
   python -m lib refine clips cffm-b1 refined/cffm-b1 --checkpoint large --masklets masklets
-  python -m lib refine clips tv3s-b1 refined/tv3s-b1 --checkpoint large --masklets masklets     masklets are cut only once
+  python -m lib refine clips tv3s-b1 refined/tv3s-b1 --checkpoint large --masklets masklets     # cut once, used twice
 
 Run again after an interruption: finished clips are left alone.
 """
@@ -32,20 +31,20 @@ EVALUATE = """examples:
 paper takes Eq. 4 literally; both prints both.
 """
 RUN = """examples:
-  python -m lib run                                              every notebook on the embedded profile
+  python -m lib run                                      # every notebook on the embedded profile
   python -m lib run --tables 1 4 --profile vspw --data /data/VSPW_480p
-  python -m lib run --tables 0 -p clip val_003                   notebooks and their parameters: see the first cell of each
+  python -m lib run --tables 0 -p clip val_003           # what else can be set: the first cell of each notebook
 """
-PREDICT = """examples:
-  python -m lib predict --model segformer-b1 --checkpoint segformer_b1.pth --data VSPW_480p data/predictions/vspw/segformer-b1 --device cuda
-
-Run again after an interruption: frames that are there are left alone.
-"""
+PREDICT = """example:
+  python -m lib predict --model segformer-b1 --checkpoint segformer_b1.pth --data VSPW_480p data/predictions/vspw/segformer-b1"""
 
 
 def refine(args) -> int:
     """Refine a folder of predictions."""
     from lib.refine import refine_folder
+
+    if args.objects_per_batch < 1:
+        raise ValueError(f"Expected --objects-per-batch to be 1 or more, but got {args.objects_per_batch}.")
 
     def load_sam():
         from lib import sam  # here, so that wrong input is reported before torch is loaded
@@ -57,7 +56,7 @@ def refine(args) -> int:
         args.frames, args.predictions, args.out, load_sam, MaskletSettings(**settings), VoteSettings(**votes), checkpoint=args.checkpoint,
         masklets=args.masklets, progress=progress, objects_per_batch=args.objects_per_batch, autocast=args.bf16,
     )  # fmt: skip
-    print(f"{args.out}: {len(done)} clips refined" if done else f"{args.out}: all clips were there; nothing to do")
+    print(f"{args.out}: clips refined: {len(done)}" + ("" if done else " (all were there)"))
     return 0
 
 
@@ -106,8 +105,8 @@ def check(args) -> int:
     findings = check(args.profile, args.data)
     for finding in findings:
         print(f"{'there  ' if finding.there else 'MISSING'}  {finding.kind} {finding.name}: {finding.text}")
-    ready = can_run(findings)
-    print(f"\nThe refiner can run on {args.profile}: python -m lib run --profile {args.profile}" if ready else f"\nThe refiner cannot run on {args.profile} yet.")
+    ready, command = can_run(findings), f"python -m lib run --profile {args.profile}" + (f" --data {args.data}" if args.data else "")
+    print(f"\nThe refiner can run on {args.profile}: {command}" if ready else f"\nThe refiner cannot run on {args.profile} yet.")
     return 0 if ready else 1
 
 
@@ -170,13 +169,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", metavar="FILE", help="also write the scores here, per class and per clip too")
 
     sub = command(run, "execute the notebooks and write their reports", RUN)
-    sub.add_argument("--profile", default="mini", help=f"{', '.join(PROFILES)} (default: %(default)s)")
+    _add_profile(sub)
     sub.add_argument("--tables", nargs="+", metavar="N", help="numbers of notebooks (default: all)")
-    sub.add_argument("--data", default="", metavar="DIR", help="the data set (default: the embedded clips, or data/<profile>)")
     sub.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter of the notebooks")
     sub.add_argument("--refresh", action="store_true", help="execute the notebooks in place instead, to renew the outputs kept in them")
 
-    sub = command(predict, "predict a data set with a base model", PREDICT)
+    sub = command(predict, "predict a data set with a base model; frames that are there are left alone", PREDICT)
     sub.add_argument("--model", required=True, metavar="NAME", help="such as segformer-b1")
     sub.add_argument("--checkpoint", required=True, metavar="FILE", help="its weights, .safetensors or a released .pth")
     _add_data(sub, "--data")
@@ -187,10 +185,14 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("train", help="train a base model: see `python -m lib train --help`", add_help=False)
 
-    sub = command(check, "say what a profile needs and what of it is there")
+    _add_profile(command(check, "say what a profile needs and what of it is there"))
+    return main
+
+
+def _add_profile(sub) -> None:
+    """Options that name a profile and its data."""
     sub.add_argument("--profile", default="mini", help=f"{', '.join(PROFILES)} (default: %(default)s)")
     sub.add_argument("--data", default="", metavar="DIR", help="the data set (default: the embedded clips, or data/<profile>)")
-    return main
 
 
 def _add_data(sub, flag: str) -> None:

@@ -78,7 +78,7 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
-        Profile("camvid", "CamVid, 101 real frames, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
+        Profile("camvid", "CamVid: real video, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
         Profile("vspw", "VSPW", "vspw", "", sam="large", models=_PAPER_MODELS),
     )
 }  # fmt: skip

@@ -164,7 +164,7 @@ def sheet(clip: Clip, frames: Sequence[int], columns: Columns, *, zoom: bool | t
     in_line = max(1, min(len(names), WIDTH_PX // (17 * max(map(len, names)) + 70)))
 
     head, side = 44, 48 if len(frames) > 1 else GAP
-    width = (WIDTH_PX - side - GAP) / (1 + len(columns)) - GAP
+    width = (WIDTH_PX - side) / (1 + len(columns)) - GAP
     size = width * clip.size[0] / clip.size[1], width
     row_px = (size[0] + GAP) * (2 if compared else 1) + (GAP if len(frames) > 1 else 0)
     fig = _figure(head + row_px * len(frames) + 36 * -(-len(names) // in_line) + 14)

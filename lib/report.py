@@ -320,3 +320,22 @@ def profile_readme(profile_folder: str | Path) -> None:
         sections += ["Files: " + ", ".join(links) + ".", ""] if links else []
     head = [f"# Results on the profile {folder.resolve().name}", "", "Written by `python -m lib run`; edits are overwritten.", ""]
     _write_together(folder, {"README.md": ("\n".join([*head, *listed, "", *sections]).rstrip() + "\n").encode()})
+
+
+def gains(differences: Mapping[tuple[str, str], Mapping[str, tuple[float, float, float]]]) -> pd.DataFrame:
+    """Lay out what refinement changed, in points: one line per base model, `+1.2 [+0.4, +2.0]` per metric, paired over clips.
+
+    Args: differences: {(method, backbone): {metric: (after minus before, low, high)}}, NaN bounds where there is one clip.
+    """
+    signed = lambda value: f"{round(value, 1) + 0.0:+.1f}"
+    cell = lambda change, low, high: signed(change) if np.isnan(low) else f"{signed(change)} [{signed(low)}, {signed(high)}]"
+    lines = [{"method": m, "backbone": b, **{metric: cell(*gain) for metric, gain in row.items()}} for (m, b), row in differences.items()]
+    return pd.DataFrame(lines)
+
+
+def save_figure(out: str | Path, figure: Figure, name: str = "figure.png") -> None:
+    """Write one figure into a report folder, "" to write nothing."""
+    if str(out):
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
+        _write_together(Path(out), {name: picture.getvalue()})

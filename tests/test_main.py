@@ -38,8 +38,8 @@ def test_help_of_a_command(name, capsys):
         cli.main([name, "--help"])
     text = capsys.readouterr().out
     assert end.value.code == 0 and COMMANDS[name] in text
-    if name in ("refine", "evaluate", "run", "predict"):
-        assert "examples:" in text and "(default: " in text
+    if name not in ("train", "check"):
+        assert "example" in text and "(default: " in text
 
 
 def test_light_commands_import_no_torch():
@@ -81,11 +81,12 @@ def test_refine_passes_its_options_on(tmp_path, clips, monkeypatch, capsys):
     options = "--window 9 --grid 8 --iou 0.5 --stability 0.7 --stability-offset 1.0 --clean-px 4 --overlap score --vote masklet --checkpoint tiny"
     arguments = ["refine", str(clips[1] / "data/street/origin"), str(clips[0] / "street"), str(tmp_path / "out"), *options.split(), "--masklets", str(tmp_path / "masklets")]
     assert cli.main(arguments) == 0
-    assert "1 clips refined" in capsys.readouterr().out and len(list((tmp_path / "out/origin").iterdir())) == 18
+    assert "clips refined: 1\n" in capsys.readouterr().out and len(list((tmp_path / "out/origin").iterdir())) == 18
     record = json.loads((tmp_path / "out/_refined.json").read_text())
     expected = {"checkpoint": "tiny", "window": 9, "grid": 8, "iou": 0.5, "stability": 0.7, "stability_offset": 1.0, "nms": 0.7, "clean_px": 4, "overlap": "score", "scope": "masklet"}
     assert record == expected | {"bf16": False}
-    assert cli.main(arguments) == 0 and "nothing to do" in capsys.readouterr().out
+    assert cli.main(arguments) == 0 and "clips refined: 0 (all were there)" in capsys.readouterr().out
+    assert cli.main([*arguments, "--objects-per-batch", "0"]) == 2 and "--objects-per-batch" in capsys.readouterr().err
     assert cli.main([*arguments, "--window", "0"]) == 2 and "`window`" in capsys.readouterr().err
 
 

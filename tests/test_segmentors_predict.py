@@ -51,7 +51,7 @@ def test_labels_equal_those_of_resizing_all_classes(size, smooth):
 
 def test_contenders_keep_the_runner_up():
     logits = torch.full((1, 4, 2, 2), -9.0)
-    logits[0, 0, 0], logits[0, 1, 1], logits[0, 2] = 9.0, 9.0, 4.0  # 2 wins at no corner, but halfway between
+    logits[0, 0, 0], logits[0, 1, 1], logits[0, 2], logits[0, 3] = 9.0, 9.0, 4.0, -10.0  # 2 wins at no corner, but halfway between
     assert contenders(logits).tolist() == [0, 1, 2]
     assert 2 in to_labels(logits, (8, 8), (8, 8))
     assert contenders(torch.zeros(1, 3, 2, 2)).tolist() == [0, 1, 2]

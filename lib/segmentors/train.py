@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from tqdm import tqdm
 
 from lib.data import VOID, read_dataset
@@ -192,7 +192,7 @@ def train(name, dataset, out, config=None, *, init=None, half=False, device="cpu
         cv2.setNumThreads(before[1])
     state = {key: (value.half() if half and value.ndim > 1 else value).contiguous().cpu() for key, value in model.state_dict().items()}
     metadata = {**{key: str(value) for key, value in what.items()}, "seed": str(config.seed), "steps": str(done)}
-    save(out, lambda path: save_file(state, path, metadata))
+    save(out, lambda path: path.write_bytes(to_safetensors(state, metadata)))  # unlike save_file, with the usual permissions
     out.with_suffix(".ckpt").unlink(missing_ok=True)
     logger.info("%s: %d steps in %.0f s", out, done, seconds)
     return model.eval()
