@@ -13,6 +13,8 @@
     evaluate, refine  the work behind `python -m lib evaluate` and `python -m lib refine`
     study             the experiments behind the tables; owns the cache
     paper             the paper's printed numbers
-    report, plots     table -> CSV, Markdown, provenance; table or clip -> figure
+    report, plots     table -> CSV and Markdown; table or clip -> figure
+    provenance        what a result came from
     run               executes the notebooks into reports/
+    check, progress   what a profile needs and what of it is there; the one progress bar
 """

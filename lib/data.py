@@ -261,7 +261,7 @@ def read_dataset(name: str, root: str | Path, split: str = "val") -> Dataset:
 
 
 def read_frames(path: str | Path) -> tuple[Clip, ...]:
-    """Read clips without truth: a folder of frames, a folder of such folders, or one video file.
+    """Read clips without truth: a folder of frames, a folder of such folders (VSPW's data/ too), or one video file.
 
     Args: path: frames are JPEG or PNG of any sortable names ("frame2" comes before "frame10"); a video's frames are numbered from 00000.
     Raises: DataMissingError, DataError (also if frames and clip folders stand side by side).
@@ -278,7 +278,10 @@ def read_frames(path: str | Path) -> tuple[Clip, ...]:
     if not (images := list_files(path)):
         if not folders:
             raise problem(DataMissingError, path, expected="frames", found="none", remedy=remedy)
-        return tuple(_clip(folder.name, _frames_in(folder)) for folder in folders)
+        if path / "origin" in folders:  # a clip in VSPW's layout
+            return (_clip(path.name, _frames_in(path / "origin")),)
+        inner = [folder / "origin" if (folder / "origin").is_dir() else folder for folder in folders]  # VSPW's data/
+        return tuple(_clip(folder.name, _frames_in(frames)) for folder, frames in zip(folders, inner))
     if beside := [p for p in folders if list_files(p)]:
         raise problem(DataError, path, expected="either frames or clip folders", found=f"frames, and {beside[0].name}/ with frames", remedy=remedy)
     return (_clip(path.name, images),)

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from lib.data import VOID, VSPW_CLASSES, Clip
 from lib.masklets import Masklets
@@ -31,7 +32,6 @@ INK, GREY = "#333333", "#777777"
 FONT = {"font.family": "DejaVu Sans", "font.size": 12, "axes.titlesize": 13, "legend.fontsize": 12, "legend.frameon": False, "text.color": INK}
 STYLE = ["default", FONT | {f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")}]  # whatever style a notebook has set
 Columns = Mapping[str, Callable[[int], np.ndarray] | Sequence[np.ndarray]]
-
 # What meets in streets and parks differs in lightness too: it stays apart under simulated red, green and blue blindness (tested)
 CLASS_COLOURS = {
     "sky": "#A6DCFF", "mountain": "#A87FD4", "building": "#B08059", "tree": "#004A22", "grass": "#9ECD59", "path": "#D4D2A1", "road": "#768486",
@@ -49,12 +49,13 @@ ROLES = {  # what the prefix of a method's name makes it: (prefix, legend, colou
 
 
 class NotebookFigure(Figure):
-    """A Figure that a notebook shows without pyplot."""
+    """A Figure that a notebook shows without pyplot, in 256 colours: notebooks are committed with their pictures."""
 
-    def _repr_png_(self, dpi: int = DPI) -> bytes:
-        file = io.BytesIO()
-        self.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
-        return file.getvalue()
+    def _repr_png_(self, dpi: int = 90) -> bytes:
+        full, small = io.BytesIO(), io.BytesIO()
+        self.savefig(full, format="png", dpi=dpi)
+        Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
+        return small.getvalue()
 
 
 def _figure(height_px: float, title: str = "") -> NotebookFigure:

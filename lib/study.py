@@ -171,10 +171,11 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
             weights = study.cache / f"{name}_{key}.safetensors"
             if not weights.exists():
                 _train_base(study, name, weights)
-        if not weights.exists():
-            raise NotRun(f"no predictions in {_shown(folder)} and no weights {_shown(weights)}")
         from lib import segmentors
         from lib.segmentors.predict import predict
+
+        if not weights.exists() or name not in segmentors.names():
+            raise NotRun(f"no predictions in {_shown(folder)} and no weights {_shown(weights)}")
 
         digest = hashlib.sha256(weights.read_bytes() + "".join(_fingerprint(c) for c in study.dataset.clips).encode()).hexdigest()[:16]
         folder, begun = study.cache / "predictions" / f"{name}_{digest}", time.perf_counter()
@@ -192,7 +193,7 @@ def _train_base(study: Study, name: str, out: Path) -> None:
     study.clock(f"train {name}", begun)
 
 
-CAMVID_TRAINING = {"steps": 400, "seed": 0}
+CAMVID_TRAINING = {"steps": 1200, "seed": 0}
 
 
 def _shown(path: Path) -> str:
@@ -331,4 +332,4 @@ def record(study: Study, settings: MaskletSettings) -> dict:
     inputs = [sam.weights_of(study.checkpoint)]
     inputs += [path for name, *_ in study.profile.models if (path := DATA / study.profile.name / "weights" / f"{name}.safetensors").exists()]
     seconds = {stage: round(value, 1) for stage, value in study.timings_s.items()}
-    return report.provenance(study.profile.name, {"checkpoint": study.checkpoint, **asdict(settings)}, inputs, seconds)
+    return provenance(study.profile.name, {"checkpoint": study.checkpoint, **asdict(settings)}, inputs, seconds)

@@ -64,6 +64,11 @@ def predictions(tmp_path, vspw):
     return root, clip
 
 
+def test_frames_of_a_vspw_folder_and_of_one_clip_in_it(vspw):
+    assert [(c.name, c.frames) for c in read_frames(vspw / "data")] == [(name, FRAMES) for name in ("7_b", "12_a", "t")]
+    assert [(c.name, c.frames) for c in read_frames(vspw / "data" / "7_b")] == [("7_b", FRAMES)]
+
+
 def message(kind, call, *parts):
     """Assert that the call fails with one line that holds all the parts, and an expectation, a finding and a remedy."""
     with pytest.raises(kind) as caught:

@@ -55,7 +55,7 @@ def clip():
 
 
 def pixels(png):
-    return np.asarray(Image.open(io.BytesIO(png)))
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
 def titles(fig):
@@ -222,12 +222,12 @@ def test_strip_of_an_embedded_clip_fits_a_readme():
     fig = plots.strip(clip, 22, {"base": clip.truth, "refined": clip.truth, "truth": clip.truth}, zoom=True)
     assert titles(fig)[::2] == ["frame", "base", "refined", "truth"]
     height, width, _ = pixels(fig._repr_png_()).shape
-    assert width == 1700 and 400 < height < 700
+    assert width == 1020 and 240 < height < 420
 
 
 def test_a_notebook_shows_a_figure_that_ends_a_cell(clip):
     data, _ = DisplayFormatter().format(plots.strip(clip, 0, {"truth": truth}))
-    assert pixels(data["image/png"]).shape[1] == 1700
+    assert pixels(data["image/png"]).shape[1] == 1020
     assert data["text/plain"].startswith("<NotebookFigure size 1700x") and " at 0x" not in data["text/plain"]
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib import report
+from lib import provenance, report
 from lib.data import DataMissingError
 from lib.paths import ROOT
 
@@ -230,7 +230,7 @@ def test_provenance(tmp_path):
     (tmp_path / "clip" / "b.png").write_bytes(b"b")
     (tmp_path / "clip" / "a.png").write_bytes(b"a")
     files = [ROOT / "data" / "paper" / "table1.csv", tmp_path / "clip"]
-    record = report.provenance("mini", {"window": 32}, files, {"track": 1.23456})
+    record = provenance.provenance("mini", {"window": 32}, files, {"track": 1.23456})
     assert json.loads(json.dumps(record)) == record
     assert record["inputs"]["data/paper/table1.csv"] == hashlib.sha256(files[0].read_bytes()).hexdigest()
     lines = "".join(f"{hashlib.sha256(text).hexdigest()}  {text.decode()}.png\n" for text in (b"a", b"b"))
@@ -238,24 +238,24 @@ def test_provenance(tmp_path):
     assert record["versions"]["numpy"] == np.__version__ and record["device"] and record["cpu_count"] >= 1
     assert record["parameters"] == {"window": 32} and record["seconds"] == {"track": 1.235} and record["date"].endswith("+00:00")
     with pytest.raises(DataMissingError, match="absent.png"):
-        report.provenance("mini", {}, [tmp_path / "absent.png"], {})
+        provenance.provenance("mini", {}, [tmp_path / "absent.png"], {})
 
 
 def test_provenance_of_a_checkout_and_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "ROOT", tmp_path)
-    assert report.provenance("mini", {}, [], {})["commit"] is None
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance.provenance("mini", {}, [], {})["commit"] is None
     for arguments in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"]):
-        if report._git(*arguments) is None:
+        if provenance._git(*arguments) is None:
             pytest.skip("git is not installed")
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "table.md").write_text("written by a run, so no change of the code")
-    record = report.provenance("mini", {}, [], {})
+    record = provenance.provenance("mini", {}, [], {})
     assert re.fullmatch(r"[0-9a-f]{40}", record["commit"]) and record["dirty"] is False
     (tmp_path / "code.py").write_text("")
-    assert report.provenance("mini", {}, [], {})["dirty"] is True
+    assert provenance.provenance("mini", {}, [], {})["dirty"] is True
     (tmp_path / "unpacked").mkdir()
-    monkeypatch.setattr(report, "ROOT", tmp_path / "unpacked")  # inside a repository that is not ours
-    assert report.provenance("mini", {}, [], {})["commit"] is None
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "unpacked")  # inside a repository that is not ours
+    assert provenance.provenance("mini", {}, [], {})["commit"] is None
 
 
 def test_profile_readme(tmp_path, table, figure):

@@ -51,8 +51,8 @@ class Phase:
 
 PHASES = (
     Phase("clicks-128", 128, 36, 1.2e-3, attention=0.5),
-    Phase("both-128", 128, 42, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),
-    Phase("both-256", 256, 18, 4e-4, images=6, clips=1, objects=4, track_every=2),
+    Phase("both-128", 128, 38, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),
+    Phase("both-256", 256, 21, 4e-4, images=6, clips=1, objects=4, track_every=2),
 )
 
 
