@@ -11,6 +11,6 @@ def quiet() -> bool:
     return bool(os.environ.get("CI")) or not sys.stderr.isatty()
 
 
-def progress(steps=None, desc: str | None = None, total: int | None = None, unit: str = "frame"):
+def progress(steps=None, desc: str | None = None, total: int | None = None, unit: str = "frame", initial: int = 0):
     """Wrap an iterable (or nothing, for a bar that is updated by hand) in a progress bar."""
-    return tqdm(steps, desc=desc, total=total, unit=unit, disable=quiet())
+    return tqdm(steps, desc=desc, total=total, unit=unit, initial=initial, disable=quiet())

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import papermill
 from lib import paths
 from lib.files import DataMissingError, problem
 from lib.paths import REPORTS, ROOT
+from lib.progress import quiet
 from lib.report import profile_readme
 
 logger = logging.getLogger(__name__)
@@ -147,12 +147,11 @@ def _strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any]) -> None:
     """Execute a notebook into another file; if a cell fails, that file shows where."""
-    quiet = bool(os.environ.get("CI")) or not sys.stderr.isatty()
     logger.info("%s: started", path.name)
     papermill.execute_notebook(
         *(str(name).replace("{", "{{").replace("}", "}}") for name in (path, output)),  # papermill formats paths
         parameters=dict(parameters), kernel_name=KERNEL["name"], cwd=str(cwd), start_timeout=START_TIMEOUT_S,
-        progress_bar=False if quiet else {"desc": path.stem}, coalesce_streams=True,
+        progress_bar=False if quiet() else {"desc": path.stem}, coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],  # of the kernel, which warns about its transport at every start
     )
     notebook = nbformat.read(output, as_version=4)

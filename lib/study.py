@@ -24,17 +24,19 @@ import pandas as pd
 
 from lib import masklets as masklet_files
 from lib.config import PROFILES, MaskletSettings, Profile, VoteSettings
-from lib.data import VOID, Clip, DataMissingError, Dataset, Predictions, read_dataset, read_predictions
+from lib.data import VOID, Clip, Dataset, Predictions, read_dataset, read_predictions
 from lib.masklets import Masklets
 from lib.metrics import ClipCounts, bootstrap, count_clip, summarise
 from lib.paper import read_paper_table
 from lib.paths import CACHE, DATA
 from lib.progress import progress
+from lib.provenance import provenance
 from lib.refiner import paint, per_pixel_majority, refine_clip, vote
 
 log = logging.getLogger(__name__)
 METRICS = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16", "mVC8_eq4", "mVC16_eq4")
 COLUMNS = ["method", "backbone", "setting", "metric", "measured", "low", "high", "paper"]
+CAMVID_TRAINING = {"steps": 1200, "seed": 0}  # of the base model, on the train split
 TRACKER_VERSION = 1  # raise it when masklets change although settings, weights and frames do not
 
 
@@ -72,9 +74,6 @@ def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> S
     chosen = PROFILES[profile]
     root = Path(data) if data else DATA / (chosen.root or chosen.name)
     return Study(chosen, root, read_dataset(chosen.dataset, root, chosen.split), checkpoint or chosen.sam)
-
-
-# ---------------------------------------------------------------- masklets, once per clip and setting
 
 
 @lru_cache(maxsize=1)
@@ -147,9 +146,6 @@ def masklets_of(study: Study, clip: Clip, settings: MaskletSettings = MaskletSet
     return _read_masklets(cut(study, (settings,), (clip,))[settings][clip.name])
 
 
-# ---------------------------------------------------------------- predictions of the base models
-
-
 class NotRun(Exception):
     """A row whose inputs are absent; the message is the reason that the tables print."""
 
@@ -193,15 +189,9 @@ def _train_base(study: Study, name: str, out: Path) -> None:
     study.clock(f"train {name}", begun)
 
 
-CAMVID_TRAINING = {"steps": 1200, "seed": 0}
-
-
 def _shown(path: Path) -> str:
     """A path as a reader of a report should see it: relative to the project."""
     return f"data/{path.relative_to(DATA)}" if path.is_relative_to(DATA) else path.name
-
-
-# ---------------------------------------------------------------- scoring
 
 
 def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]]) -> list[ClipCounts]:
@@ -327,7 +317,7 @@ def refiner_notes(study: Study, settings: MaskletSettings, differences: dict) ->
 
 def record(study: Study, settings: MaskletSettings) -> dict:
     """Provenance of a table: what it was made from, and the seconds of the work that was done (work found in the cache takes none)."""
-    from lib import report, sam
+    from lib import sam
 
     inputs = [sam.weights_of(study.checkpoint)]
     inputs += [path for name, *_ in study.profile.models if (path := DATA / study.profile.name / "weights" / f"{name}.safetensors").exists()]

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from toy import make_dataset, picture
 
 from lib.data import read_predictions, write_labels
-from lib.segmentors.predict import contenders, normalise, predict, predict_frames, quiet, to_labels, to_network_size
+from lib.progress import quiet
+from lib.segmentors.predict import contenders, normalise, predict, predict_frames, to_labels, to_network_size
 
 
 @pytest.mark.parametrize("size, scale, expected", [

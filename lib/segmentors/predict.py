@@ -1,26 +1,19 @@
 """The one predict loop: frames in, label maps out, by the test protocol of the VSPW papers."""
 
 import logging
-import os
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from lib.data import write_labels
+from lib.progress import progress
 
 logger = logging.getLogger(__name__)
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, RGB, in grey levels
-
-
-def quiet():
-    """Say whether progress bars should stay away: under CI and when nobody watches."""
-    return bool(os.environ.get("CI")) or not sys.stderr.isatty()
 
 
 def to_network_size(image, scale):
@@ -150,7 +143,7 @@ def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=Fa
     todo = [(clip, [i for i, frame in enumerate(clip.frames) if overwrite or not file_of(out, clip, frame).exists()]) for clip in dataset.clips]
     n_frames = sum(len(frames) for _, frames in todo)
     logger.info("%s: %d frames to predict, %d there", out, n_frames, sum(map(len, dataset.clips)) - n_frames)
-    with tqdm(total=n_frames, unit="frame", disable=quiet()) as bar:
+    with progress(total=n_frames) as bar:
         for clip, frames in todo:
             for start in range(0, len(frames), batch):
                 chunk = frames[start:start + batch]

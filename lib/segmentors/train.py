@@ -15,13 +15,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save as to_safetensors
-from tqdm import tqdm
 
 from lib.data import VOID, read_dataset
 from lib.files import DataError, problem
+from lib.progress import progress
 from lib.segmentors import build, known, load_backbone
 from lib.segmentors.crops import Frames, make_batch
-from lib.segmentors.predict import normalise, quiet
+from lib.segmentors.predict import normalise
 
 logger = logging.getLogger(__name__)
 
@@ -208,13 +208,13 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
     model.train()
     pool = ThreadPoolExecutor(max(1, workers))
     coming = pool.submit(make_batch, frames, first, config) if workers else None
-    bar = tqdm(initial=first, total=config.steps, unit="step", disable=quiet())
+    bar = progress(total=config.steps, unit="step", initial=first)
     for step in range(first, config.steps):
         seconds = seconds_before + time.monotonic() - start
-        progress = max(step / config.steps, seconds / 60 / config.max_minutes if config.max_minutes else 0)
-        if progress >= 1:
+        share = max(step / config.steps, seconds / 60 / config.max_minutes if config.max_minutes else 0)
+        if share >= 1:
             break
-        lr = config.lr * min((1 - progress) ** config.power, (step + 1) / (config.warmup + 1))
+        lr = config.lr * min((1 - share) ** config.power, (step + 1) / (config.warmup + 1))
         for group in optimizer.param_groups:
             group["lr"] = lr * group["factor"]
         images, labels = coming.result() if workers else make_batch(frames, step, config)

@@ -1,0 +1,89 @@
+"""What the micro SAM 2 is trained on: a pool of drawn frames with their true regions, and clicks on them."""
+
+import logging
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from lib.mini.scenes import SEEDS, Look, make_scene, render
+
+log = logging.getLogger(__name__)
+POOL_PX = 256  # pool frames are stored square, as SAM 2 sees them
+POOL_FRAMES = 8
+
+
+def draw_pool(path: Path, n_scenes: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Draw training frames once: images (N, T, 256, 256, 3) and region ids (N, T, 256, 256), uint8, memory-mapped.
+
+    Half of the scenes are wild (any colour, texture and outline): a tracker trained on a dozen textures alone learns them by heart.
+    """
+    images_path, regions_path = path / "images.npy", path / "regions.npy"
+    if not (path / "done").exists():
+        path.mkdir(parents=True, exist_ok=True)
+        shape = (n_scenes, POOL_FRAMES, POOL_PX, POOL_PX)
+        images = np.lib.format.open_memmap(images_path, "w+", np.uint8, (*shape, 3))
+        regions = np.lib.format.open_memmap(regions_path, "w+", np.uint8, shape)
+        with ProcessPoolExecutor(workers) as executor:
+            for i, (image, region) in enumerate(executor.map(_draw_one, range(n_scenes), chunksize=8)):
+                images[i], regions[i] = image, region
+                if i % 100 == 0:
+                    log.info("drawn %d of %d scenes", i, n_scenes)
+        images.flush(), regions.flush()
+        (path / "done").touch()
+    return np.load(images_path, mmap_mode="r"), np.load(regions_path, mmap_mode="r")
+
+
+def _draw_one(i: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(i)
+    wild = 0.0 if i % 2 else float(rng.uniform(0.2, 1))
+    scene = make_scene(SEEDS["train"] + i, Look(wild=wild, n_things=(6, 18)), n_frames=45)
+    stride, start = int(rng.integers(1, 5)), int(rng.integers(0, 12))
+    images, regions = [], []
+    for t in range(start, start + stride * POOL_FRAMES, stride):
+        image, _, region = render(scene, t)
+        images.append(cv2.resize(image, (POOL_PX, POOL_PX), interpolation=cv2.INTER_AREA))
+        regions.append(cv2.resize(region, (POOL_PX, POOL_PX), interpolation=cv2.INTER_NEAREST))
+    return np.stack(images), np.stack(regions)
+
+
+def augment(images: np.ndarray, regions: np.ndarray, size_px: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Crop, flip and recolour T frames alike: (T, 256, 256, 3) and (T, 256, 256) to (T, S, S, 3) float 0..1 and (T, S, S)."""
+    side_y, side_x = (int(POOL_PX * rng.uniform(0.5, 1)) if rng.random() < 0.6 else POOL_PX for _ in range(2))
+    y, x = int(rng.integers(0, POOL_PX - side_y + 1)), int(rng.integers(0, POOL_PX - side_x + 1))
+    flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
+    gain, gamma = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2), rng.uniform(0.75, 1.35)
+    out, ids = [], []
+    for image, region in zip(images, regions):
+        crop = image[y : y + side_y, x : x + side_x][:, flip]
+        out.append(cv2.resize(np.ascontiguousarray(crop), (size_px, size_px), interpolation=cv2.INTER_AREA))
+        crop = region[y : y + side_y, x : x + side_x][:, flip]
+        ids.append(cv2.resize(np.ascontiguousarray(crop), (size_px, size_px), interpolation=cv2.INTER_NEAREST))
+    colours = np.clip((np.stack(out) / 255.0) ** gamma * gain, 0, 1)
+    return colours.astype(np.float32), np.stack(ids)
+
+
+def normalise(images: np.ndarray) -> torch.Tensor:
+    """(..., H, W, 3) in 0..1 to (..., 3, H, W) as SAM 2 expects it."""
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    return torch.from_numpy(np.moveaxis((images - mean) / std, -1, -3).copy())
+
+
+def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Choose n clicks on one (S, S) region map: two in three uniform over pixels, as the grid clicks; the others over regions.
+
+    Returns xy (n, 2) pixels, float32, and the clicked region ids (n,).
+    """
+    s = regions.shape[0]
+    area = np.bincount(regions.ravel(), minlength=256)
+    big = np.flatnonzero(area >= max(6, 0.002 * s * s))
+    xy, ids = np.zeros((n, 2), np.float32), np.zeros(n, np.int64)
+    for i in range(n):
+        y, x = rng.integers(0, s, 2)
+        if i % 3 == 2 or area[regions[y, x]] < 6:
+            at = np.flatnonzero(regions.ravel() == rng.choice(big))
+            y, x = divmod(int(rng.choice(at)), s)
+        xy[i], ids[i] = (x, y), regions[y, x]
+    return xy, ids

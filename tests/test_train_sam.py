@@ -1,0 +1,84 @@
+"""The trainer of the micro SAM 2 at toy size, and what the committed weights are held to."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lib import sam
+from lib.mini import pool, quality, train_sam
+from lib.mini.scenes import SEEDS, make_scene
+from lib.mini.train_sam import Phase
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    pool.draw_pool(folder / "pool_4", 4, workers=1)
+    return folder
+
+
+def test_training_writes_weights_that_load_and_resumes(work, caplog):
+    phases = (Phase("clicks", 64, 0.03, 1e-3, images=2, clicks=3, attention=0.5), Phase("both", 64, 0.03, 1e-3, images=2, clicks=3, clips=1, objects=2, frames=3))
+    out = work / "micro.safetensors"
+    train_sam.train(out, phases[:1], n_scenes=4, work=work, threads=1)
+    first = torch.load(work / "checkpoint.pt", weights_only=True)["state"]
+    train_sam.train(out, phases, n_scenes=4, work=work, threads=1)
+    state = torch.load(work / "checkpoint.pt", weights_only=True)["state"]
+    assert first["phase"] == 1 and state["phase"] == 2 and state["step"] > first["step"] > 0
+    model = sam.load(out, "cpu")
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(4.2e6, rel=0.02)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_clicks_lie_in_their_regions():
+    regions = np.zeros((13, 17), np.uint8)
+    regions[:, 9:], regions[4:9, 2:7] = 3, 7
+    square = regions[:13, :13]
+    xy, ids = pool.pick_clicks(square, 30, np.random.default_rng(0))
+    assert (square[xy[:, 1].astype(int), xy[:, 0].astype(int)] == ids).all() and set(ids) == {0, 3, 7}
+
+
+def test_mask_loss_is_zero_for_the_truth_and_iou_is_the_iou():
+    target = torch.zeros(1, 8, 8)
+    target[:, 2:6, 2:6] = 1
+    sure = torch.nn.functional.avg_pool2d(target * 40 - 20, 2)[:, None]
+    loss, iou = train_sam.mask_loss(sure, target)
+    assert iou.item() == 1.0 and loss.item() < 0.5
+    worse, none = train_sam.mask_loss(-sure, target)
+    assert none.item() == 0.0 and worse.item() > 10
+
+
+def test_attention_supervision_falls_when_the_click_is_looked_at():
+    """Its gradient step raises the logit of the clicked cell."""
+    torch.manual_seed(0)
+    model = sam.micro(64).train()
+    train_sam.start_local(model, torch.Generator().manual_seed(0))
+    watch = train_sam.ClickAttention(model)
+    images, regions = torch.randn(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.uint8)
+    batch = images, regions, torch.tensor([[[40.0, 20.0]]]), torch.zeros(1, 1, dtype=torch.long)
+    optimizer, cell = torch.optim.SGD(model.parameters(), 0.05), torch.tensor([20 // 16 * 4 + 40 // 16])
+    losses = []
+    for _ in range(3):
+        train_sam.click_step(model, watch, *batch, 0.0)
+        losses.append(watch.loss(cell))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[2] < losses[0]
+
+
+def test_committed_weights_come_with_log_and_quality():
+    rows = list(csv.DictReader(open(sam.MICRO_WEIGHTS.with_suffix(".csv"))))
+    figures = json.loads(sam.MICRO_WEIGHTS.with_suffix(".json").read_text())
+    assert sam.MICRO_WEIGHTS.stat().st_size < 10e6 and len(rows) > 10 and int(rows[-1]["step"]) > int(rows[0]["step"])
+    assert figures["held-out clips"] == 10 and 0 < figures["coverage"] <= 1
+
+
+def test_committed_weights_find_and_track_regions_of_a_held_out_clip():
+    """A floor, not the figure itself: that stands in micro_sam2.json."""
+    model, scenes = sam.load("micro", "cpu"), [make_scene(SEEDS["val"] + 2)]
+    found = quality.masks_quality(model, scenes, frames=(0,))
+    assert found["masks per frame"] >= 5 and found["coverage"] > 0.7 and found["mean best IoU of true regions"] > 0.5
