@@ -11,7 +11,8 @@
     segmentors/       base models and their predict loop and trainer
     mini/             the embedded profile: scene renderer, trainer of the micro SAM 2, its quality
     evaluate, refine  the work behind `python -m lib evaluate` and `python -m lib refine`
-    study             the experiments behind the tables; owns the cache
+    study             a profile with its data at hand: masklets, predictions, scores; owns the cache
+    tables            which rows a table has, and what is measured for each
     paper             the paper's printed numbers
     report, plots     table -> CSV and Markdown; table or clip -> figure
     provenance        what a result came from

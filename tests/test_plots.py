@@ -18,7 +18,7 @@ from lib.data import CAMVID_CLASSES, VOID, VSPW_CLASSES, Clip, read_vspw
 from lib.masklets import FrameMasklets, Masklets
 from lib.mini.sprites import COLOURS as MINI
 from lib.paths import DATA
-from lib.study import COLUMNS, LABELS
+from lib.tables import COLUMNS, LABELS
 
 SIZE = (13, 17)
 NAN = float("nan")

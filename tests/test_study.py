@@ -1,0 +1,102 @@
+"""The cache, the choice of predictions, and the rows of Table 1."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from lib import study, tables
+from lib.config import MaskletSettings
+from lib.data import VOID, Clip, DataMissingError, Predictions
+from lib.masklets import FrameMasklets, Masklets
+from lib.paths import DATA
+
+
+def clip_of(truths, name="drawn"):
+    frames = tuple(f"{i:03d}" for i in range(len(truths)))
+    image = lambda i: np.repeat(truths[i][..., None], 3, 2)
+    return Clip(name, frames, lambda: truths[0].shape, image, lambda i: truths[i])
+
+
+@pytest.fixture
+def mini(tmp_path, monkeypatch):
+    """The embedded profile with two clips, an empty cache, and a tracker that only counts its calls."""
+    calls = []
+
+    def cut(job):
+        clip, _, files, _ = job
+        for settings, path in files.items():
+            calls.append((clip.name, settings))
+            Masklets(clip.name, clip.size, settings, (FrameMasklets(0, (), (), (), ()),) * len(clip)).save(path)
+
+    root = tmp_path / "mini"
+    for name in ("val_000", "val_001"):
+        shutil.copytree(DATA / "mini" / "data" / name, root / "data" / name)
+    (root / "val.txt").write_text("val_000\nval_001\n")
+    monkeypatch.setattr(study, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(study, "_cut", cut)
+    monkeypatch.setattr(study, "ProcessPoolExecutor", lambda *args, **kwargs: pytest.importorskip("concurrent.futures").ThreadPoolExecutor(1))
+    return study.open_study("mini", str(root)), calls, root
+
+
+def test_masklets_are_cut_once_per_clip_and_setting(mini):
+    run, calls, _ = mini
+    wide, narrow = MaskletSettings(), MaskletSettings(window=8)
+    study.cut(run, (wide,))
+    study.cut(run, (wide, narrow))
+    assert sorted(calls, key=str) == sorted([(c, s) for c in ("val_000", "val_001") for s in (wide, narrow)], key=str)
+    assert study.masklets_of(run, run.dataset.clips[0]).settings == wide and len(calls) == 4
+
+
+def test_changed_frames_are_cut_again(mini):
+    run, calls, root = mini
+    study.cut(run)
+    origin = root / "data" / "val_000" / "origin"
+    shutil.copy(origin / "00000020.jpg", origin / "00000021.jpg")
+    study.cut(study.open_study("mini", str(root)))
+    assert [name for name, _ in calls] == ["val_000", "val_001", "val_000"]
+
+
+def test_unknown_profile_and_absent_data():
+    with pytest.raises(ValueError, match="mini, camvid, vspw"):
+        study.open_study("vsp")
+    with pytest.raises(DataMissingError, match="nowhere"):
+        study.open_study("vspw", "nowhere")
+
+
+def test_rows_without_inputs_say_why_and_measure_nothing():
+    """The vspw profile on data that is there, but with no predictions of any model."""
+    table, not_run, differences = tables.refiner_table(study.open_study("vspw", str(DATA / "mini"), "micro"))
+    assert table.measured.isna().all() and differences == {}
+    assert len(not_run) == len(table) / len(tables.METRICS) == 26
+    assert "data/predictions/vspw/cffm-b1" in not_run["SAM2-CFFM", "MiT-B1", ""]
+    row = table[(table.method == "SAM2-CFFM") & (table.backbone == "MiT-B1")].set_index("metric")
+    assert row.paper["mIoU"] == 40.3 and np.isnan(row.paper["mVC8_eq4"])
+    with pytest.raises(study.NotRun, match="tv3s-b5"):
+        study.example(study.open_study("vspw", str(DATA / "mini"), "micro"))
+
+
+def test_true_regions_bound_what_masks_can_do():
+    """Each part of a class votes for itself: a minority error goes, a majority error takes the whole part."""
+    truth = np.array([[0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [VOID, 0, 0, 1, 1]], np.uint8)
+    base = truth.copy()
+    base[0, 0], base[0, 3:], base[1, 3:] = 5, 7, 7
+    base[2, 0] = 9
+    (refined,) = tables.true_regions(clip_of([truth]), [base])
+    assert refined.tolist() == [[0, 0, 0, 7, 7], [0, 0, 0, 7, 7], [9, 0, 0, 7, 7]]
+
+
+def test_ballots_show_the_vote(mini):
+    run, _, _ = mini
+    semantic = np.array([[18, 18, 15], [18, VOID, 15]], np.uint8)
+    masks = np.array([[[1, 1, 1], [1, 1, 0]], [[0, 0, 0], [0, 1, 0]]], bool)
+    shown = study.ballots(run, semantic, masks)
+    assert shown["takes"].tolist() == ["road", ""] and shown["votes"][0] == "road 60 %, grass 20 %" and shown["pixels"].tolist() == [5, 1]
+
+
+def test_compare_scores_label_sequences(mini):
+    run, _, _ = mini
+    clip = run.dataset.clips[0]
+    truth = Predictions(clip.name, clip.frames, clip.truth)
+    scores = study.compare(run, clip, {"truth": truth, "void": [np.full(clip.size, VOID, np.uint8)] * len(clip)})
+    assert scores.loc["truth", "mIoU"] == 100 and scores.loc["void", "mIoU"] == 0
