@@ -138,7 +138,8 @@ def test_run_hands_parameters_over(monkeypatch, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_interrupt_ends_with_130(tmp_path):
-    code = "import lib.evaluate, time\nlib.evaluate.evaluate = lambda *a, **k: (print('ready', flush=True), time.sleep(60))\nfrom lib.__main__ import main\nraise SystemExit(main(['evaluate', 'x', '--truth', 'y']))"
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job inherits it ignored
+    code += "import lib.evaluate, time\nlib.evaluate.evaluate = lambda *a, **k: (print('ready', flush=True), time.sleep(60))\nfrom lib.__main__ import main\nraise SystemExit(main(['evaluate', 'x', '--truth', 'y']))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)
