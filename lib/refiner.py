@@ -48,7 +48,7 @@ def paint(semantic: np.ndarray, masks: np.ndarray, votes: np.ndarray, scores: np
     """
     refined, boxes = semantic.copy(), boxes or _boxes(masks)
     classes = votes.argmax(1)  # numpy takes the first of equals: the lowest class id
-    rank = -np.array([np.count_nonzero(m) for m in masks]) if scores is None else np.asarray(scores)
+    rank = -np.array([np.count_nonzero(m[box]) for m, box in zip(masks, boxes)]) if scores is None else np.asarray(scores)
     for i in np.lexsort((-classes, rank)):
         if votes[i, classes[i]] > 0:
             np.copyto(refined[boxes[i]], np.uint8(classes[i]), where=masks[i][boxes[i]])
