@@ -134,7 +134,7 @@ def click_step(model, watch, images, regions, xy, ids, attention_weight):
     maps[-1] = maps[-1] + model.no_mem_embed.view(1, -1, 1, 1)
     maps = [m.repeat_interleave(k, 0) for m in maps]
     points, s = xy.flatten(0, 1)[:, None], images.shape[-1]
-    sparse, dense = model.sam_prompt_encoder(points=(points, torch.ones(b * k, 1, dtype=torch.int32)), boxes=None, masks=None)
+    sparse, dense = model.sam_prompt_encoder(points=(points, torch.ones(b * k, 1, dtype=torch.int32, device=points.device)), boxes=None, masks=None)
     decoder = model.sam_mask_decoder
     masks, ious, _, score = decoder.predict_masks(
         image_embeddings=maps[-1], image_pe=model.sam_prompt_encoder.get_dense_pe(), sparse_prompt_embeddings=sparse,
@@ -159,7 +159,7 @@ def track_step(model, images, regions, ids):
     history = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     loss, ious = 0.0, []
     for step in range(t):
-        rows = torch.arange(c).repeat_interleave(o) * t + step
+        rows = torch.arange(c, device=images.device).repeat_interleave(o) * t + step
         vision, position = [f[:, rows] for f in features], [p[:, rows] for p in positions]
         region = regions[:, step].repeat_interleave(o, 0)
         prompt = targets(region, ids.flatten(), images.shape[-1])[:, None] if step == 0 else None
@@ -200,7 +200,7 @@ def draw_batch(pool, phase: Phase, rng: np.random.Generator, step: int = 0):
     return clicks, tracks
 
 
-def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 800, work: Path = CACHE / "train_sam", threads: int = 2, time_scale: float = 1.0):
+def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 800, work: Path = CACHE / "train_sam", threads: int = 2, time_scale: float = 1.0, device: str = "cpu"):
     """Train through `phases`, resuming from `work` if it holds a checkpoint; write `out` (fp16 safetensors) and its log `out`.csv.
 
     `time_scale` stretches every phase's minutes.
@@ -211,18 +211,19 @@ def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 800, work: Pa
     pool = draw_pool(work / f"pool_{n_scenes}", n_scenes)
     model = micro(phases[0].size_px)
     start_local(model, torch.Generator().manual_seed(seed))
+    model = model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
     state = {"phase": 0, "elapsed": 0.0, "step": 0, "log": []}
     checkpoint = work / "checkpoint.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(saved["model"]), optimizer.load_state_dict(saved["optimizer"])
         state, rng = saved["state"], np.random.default_rng((seed, saved["state"]["step"]))
         log.info("resumed at step %d, phase %d", state["step"], state["phase"])
     weights = model.state_dict()
     while state["phase"] < len(phases):
         phase = phases[state["phase"]]
-        model = micro(phase.size_px).train()
+        model = micro(phase.size_px).to(device).train()
         model.load_state_dict(weights)
         saved = optimizer.state_dict()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
@@ -248,7 +249,7 @@ def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
         optimizer.zero_grad(set_to_none=True)
         for batch, step in ((clicks, lambda b: click_step(model, watch, *b, phase.attention * max(0.0, 1 - 1.5 * done))), (tracks, lambda b: track_step(model, *b))):
             if batch is not None:
-                loss, new = step(batch)
+                loss, new = step([part.to(model.device) for part in batch])
                 loss.backward()
                 for key, value in {**new, "loss_" + ("click" if "best" in new else "track"): loss.item()}.items():
                     readings[key] = value if key not in readings or not np.isfinite(value) else 0.98 * readings[key] + 0.02 * value
@@ -272,7 +273,7 @@ def _save(path, model, optimizer, state):
 def write_weights(out: Path, model, metadata: dict, rows: list[dict]) -> None:
     """Write fp16 safetensors with metadata, and the log as CSV beside it, each under a temporary name first."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.half().contiguous() if v.is_floating_point() else v.contiguous() for k, v in model.state_dict().items()}
+    tensors = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in model.state_dict().items()}
     save_file(tensors, f"{out}.tmp", {k: json.dumps(v) for k, v in metadata.items()})
     os.replace(f"{out}.tmp", out)
     with open(f"{out}.csv.tmp", "w", newline="") as f:
@@ -288,6 +289,7 @@ if __name__ == "__main__":
     parser.add_argument("--scenes", type=int, default=800)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--time-scale", type=float, default=1.0, help="stretch every phase's minutes")
+    parser.add_argument("--device", default="cpu", help="the committed weights were trained on a CPU; a GPU does more steps in the same minutes")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(args.out, seed=args.seed, n_scenes=args.scenes, threads=args.threads, time_scale=args.time_scale)
+    train(args.out, seed=args.seed, n_scenes=args.scenes, threads=args.threads, time_scale=args.time_scale, device=args.device)
