@@ -63,10 +63,11 @@ def refine(args) -> int:
 def evaluate(args) -> int:
     """Score a folder of predictions."""
     from lib import evaluate as scores
+    from lib.files import write_json
 
     result = scores.evaluate(args.predictions, args.truth, args.split, args.dataset, args.protocol, progress=partial(progress, unit="clip"))
     if args.json:
-        scores.write_json(args.json, result)
+        write_json(args.json, result)
     print(scores.format_scores(result))
     return 0
 

@@ -1,9 +1,7 @@
 """Score a model's prediction folder against a data set: the work behind `python -m lib evaluate`."""
 
-import json
 import logging
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -135,16 +133,3 @@ def format_scores(result: dict) -> str:
 def _plural(n: int, noun: str) -> str:
     """Write a number with its noun."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def write_json(path: str | Path, result: dict) -> None:
-    """Write a result as JSON, atomically; folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -1,6 +1,7 @@
 """One file on disk becomes one array, or one clear error: the file, what was expected, what was found, the remedy."""
 
 import functools
+import json
 import logging
 import os
 import re
@@ -173,6 +174,19 @@ def write_labels(path: str | Path, labels: np.ndarray, palette: np.ndarray | Non
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         image.save(partial, format="PNG")
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, result: dict) -> None:
+    """Write a result as JSON, atomically; folders are made as needed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

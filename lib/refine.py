@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from lib import masklets as masklet_files
 from lib.config import MaskletSettings, VoteSettings
 from lib.data import VOID, Clip, DataError, read_frames, read_predictions, write_labels
+from lib.files import write_json
 from lib.masklets import Masklets
 from lib.refiner import refine_clip
 
@@ -75,9 +75,9 @@ def refine_folder(
             wrap = (lambda steps: progress(steps, desc=clip.name, total=len(clip))) if progress else None
             found = masklet_files.segment(sam, clip, settings, progress=wrap, **options)
             if saved:
-                _write_record(saved.with_name(MASKLETS), cutting)
+                write_json(saved.with_name(MASKLETS), cutting)
                 found.save(saved)
-        _write_record(out / REFINED, {**cutting, **asdict(votes)})  # only now: a run that fails before its first result leaves nothing behind
+        write_json(out / REFINED, {**cutting, **asdict(votes)})  # only now: a run that fails before its first result leaves nothing behind
         for frame, refined in zip(clip.frames, refine_clip(prediction, found, votes)):
             write_labels(folder / f"{frame}.png", refined)
         empty = sum(not f.ids for f in found.frames)
@@ -98,14 +98,6 @@ def _compare(path: Path, record: dict) -> None:
         differ = [k for k in record if not isinstance(found, dict) or found.get(k) != record[k]]
         was, now = ({k: r.get(k) for k in differ} if isinstance(r, dict) else r for r in (found, record))
         raise DataError(f"{path}: expected results of {now}; found some of {was}. Remedy: choose another folder, or delete this one.")
-
-
-def _write_record(path: Path, record: dict) -> None:
-    """Write the settings that `_compare` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(part, path)
 
 
 def _saved(path: Path | None, clip: Clip, settings: MaskletSettings) -> Masklets | None:

@@ -184,6 +184,13 @@ def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
         raise
 
 
+def _png(figure: Figure) -> bytes:
+    """Draw a figure as a report keeps it."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
+    return picture.getvalue()
+
+
 def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figure: Figure | None, title: str,
          notes: Sequence[str], provenance: Mapping) -> None:
     """Write table.csv, table.md, figure.png and run.json into a folder, all or none; equal tables give equal CSV bytes.
@@ -202,9 +209,7 @@ def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figur
         "run.json": (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
     if figure is not None:
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
-        contents["figure.png"] = picture.getvalue()
+        contents["figure.png"] = _png(figure)
     _write_together(Path(out), contents)
     if figure is None:
         Path(out, "figure.png").unlink(missing_ok=True)  # one of an earlier run would look fresh
@@ -258,6 +263,4 @@ def gains(differences: Mapping[tuple[str, str], Mapping[str, tuple[float, float,
 def save_figure(out: str | Path, figure: Figure, name: str = "figure.png") -> None:
     """Write one figure into a report folder, "" to write nothing."""
     if str(out):
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
-        _write_together(Path(out), {name: picture.getvalue()})
+        _write_together(Path(out), {name: _png(figure)})

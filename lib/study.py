@@ -79,11 +79,12 @@ def _load_sam(checkpoint: str):
     return sam.load(checkpoint)
 
 
+@lru_cache(maxsize=None)
 def _fingerprint(clip: Clip) -> str:
-    """Name the frames by content, so that a cache never serves other frames under an old name."""
+    """Name the frames by content, so that a cache never serves other frames under an old name; read once per clip and process."""
     digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
     for i in range(len(clip)):
-        digest.update(np.ascontiguousarray(clip.image(i)[::7, ::7]).tobytes())
+        digest.update(np.ascontiguousarray(clip.image(i)))
     return digest.hexdigest()[:16]
 
 

@@ -15,10 +15,9 @@ from lib.paper import read_paper_table
 from lib.paths import DATA
 from lib.provenance import provenance
 from lib.refiner import paint, per_pixel_majority, refine_clip, vote
+from lib.report import COLUMNS, METRICS
 from lib.study import NotRun, Study, cut, predictions_of, read_masklets, score
 
-METRICS = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16", "mVC8_eq4", "mVC16_eq4")
-COLUMNS = ["method", "backbone", "setting", "metric", "measured", "low", "high", "paper"]
 LABELS = {"base": "{}", "refined": "SAM2-{}", "majority": "Majority-{}", "regions": "TrueRegions-{}"}
 
 
@@ -90,7 +89,7 @@ def refiner_table(study: Study, settings: MaskletSettings = MaskletSettings()) -
         base = method.removeprefix("SAM2-")
         why = reasons.get((base, backbone), f"the {study.profile.name} profile has no {base} {backbone}")
         not_run[method, backbone, ""] = why
-    return pd.DataFrame(lines, columns=COLUMNS), not_run, differences
+    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, differences
 
 
 def refiner_notes(study: Study, settings: MaskletSettings, differences: dict) -> list[str]:

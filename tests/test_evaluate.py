@@ -8,7 +8,8 @@ from PIL import Image
 from test_metrics import random_clip
 
 from lib.data import VSPW_CLASSES, DataError, DataMissingError, read_vspw, write_labels
-from lib.evaluate import count_predictions, evaluate, format_scores, write_json
+from lib.evaluate import count_predictions, evaluate, format_scores
+from lib.files import write_json
 from lib.metrics import bootstrap
 
 

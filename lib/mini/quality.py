@@ -4,9 +4,7 @@
 """
 
 import argparse
-import json
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from lib.config import MaskletSettings
+from lib.files import write_json
 from lib.mini.scenes import SEEDS, make_scene, render
 from lib.sam import MICRO_WEIGHTS, load
 from lib.tracker import Group, _as_video_predictor, _encode, encode_rles, propose, select
@@ -87,9 +86,7 @@ def main() -> None:
     figures = {**masks_quality(sam, scenes), **tracking_quality(sam, scenes)}
     for name, value in figures.items():
         print(f"{name:36s} {value:8.3f}")
-    out = args.weights.with_suffix(".json")
-    out.with_suffix(".json.part").write_text(json.dumps({"held-out clips": args.clips, **{k: round(v, 4) for k, v in figures.items()}}, indent=2) + "\n")
-    os.replace(out.with_suffix(".json.part"), out)
+    write_json(args.weights.with_suffix(".json"), {"held-out clips": args.clips, **{k: round(v, 4) for k, v in figures.items()}})
 
 
 if __name__ == "__main__":
