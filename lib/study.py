@@ -1,4 +1,4 @@
-"""A profile with its data at hand: masklets, predictions and scores of it. Owns the cache, so that nothing is computed twice.
+"""A profile with its data at hand: its masklets and predictions. Owns the cache, so that nothing is computed twice.
 
     study = open_study("mini")
     table, not_run, differences = tables.refiner_table(study)          # what 01_refiner shows
@@ -12,9 +12,9 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from lib import masklets as masklet_files
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Clip, Dataset, Predictions, read_dataset, read_predictions
 from lib.masklets import Masklets
-from lib.metrics import ClipCounts, count_clip, summarise
 from lib.paths import CACHE, DATA
 from lib.progress import progress
 from lib.refiner import vote
@@ -49,6 +48,10 @@ class Study:
     @property
     def cache(self) -> Path:
         return CACHE / self.profile.name
+
+    def first(self, n_clips: int) -> "Study":
+        """The same study on its first clips alone; 0 for all."""
+        return replace(self, dataset=replace(self.dataset, clips=self.dataset.clips[: n_clips or None]))
 
     def clock(self, stage: str, begun: float) -> None:
         self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.perf_counter() - begun
@@ -80,7 +83,7 @@ def _load_sam(checkpoint: str):
 
 
 @lru_cache(maxsize=None)
-def _fingerprint(clip: Clip) -> str:
+def fingerprint(clip: Clip) -> str:
     """Name the frames by content, so that a cache never serves other frames under an old name; read once per clip and process."""
     digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
     for i in range(len(clip)):
@@ -114,7 +117,7 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
     files, jobs = {s: {} for s in settings}, []
     small = study.checkpoint == "micro" and not sam.has_gpu()
     for clip in clips or study.dataset.clips:
-        frames = _fingerprint(clip)
+        frames = fingerprint(clip)
         for s in settings:
             key = hashlib.sha256(json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()).hexdigest()[:16]
             files[s][clip.name] = study.cache / "masklets" / f"{clip.name}_{key}.json"
@@ -170,7 +173,7 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         if not weights.exists() or name not in segmentors.names():
             raise NotRun(f"no predictions in {_shown(folder)} and no weights {_shown(weights)}")
 
-        digest = hashlib.sha256(weights.read_bytes() + "".join(_fingerprint(c) for c in study.dataset.clips).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(weights.read_bytes() + "".join(fingerprint(c) for c in study.dataset.clips).encode()).hexdigest()[:16]
         folder, begun = study.cache / "predictions" / f"{name}_{digest}", time.perf_counter()
         if predict(segmentors.load(name, weights), study.dataset, folder):
             study.clock(f"predict {name}", begun)
@@ -208,23 +211,6 @@ def _train_base(study: Study, name: str, out: Path) -> None:
 def _shown(path: Path) -> str:
     """A path as a reader of a report should see it: relative to the project."""
     return f"data/{path.relative_to(DATA)}" if path.is_relative_to(DATA) else path.name
-
-
-def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]]) -> list[ClipCounts]:
-    """Count every clip of a study against what `labels_of(clip)` yields for it."""
-    begun, counts = time.perf_counter(), []
-    for clip in study.dataset.clips:
-        truths = (clip.truth(i) for i in range(len(clip)))
-        counts.append(count_clip(clip.name, truths, labels_of(clip), len(study.dataset.classes)))
-    study.clock("vote and score", begun)
-    return counts
-
-
-def compare(study: Study, clip: Clip, labels: dict[str, Iterable[np.ndarray]]) -> pd.DataFrame:
-    """Score several label sequences of one clip: a line each, metrics in percent (clips of any length count)."""
-    truths = [clip.truth(t) for t in range(len(clip))]
-    scores = {name: summarise([count_clip(clip.name, truths, maps, len(study.dataset.classes))], "paper") for name, maps in labels.items()}
-    return pd.DataFrame(scores).T
 
 
 def ballots(study: Study, semantic: np.ndarray, masks: np.ndarray, top: int = 3) -> pd.DataFrame:

@@ -5,17 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from lib import study, tables
+from lib import scores, study, tables
 from lib.config import MaskletSettings
-from lib.data import VOID, Clip, DataMissingError, Predictions
+from lib.data import VOID, DataMissingError, Predictions
 from lib.masklets import FrameMasklets, Masklets
 from lib.paths import DATA
-
-
-def clip_of(truths, name="drawn"):
-    frames = tuple(f"{i:03d}" for i in range(len(truths)))
-    image = lambda i: np.repeat(truths[i][..., None], 3, 2)
-    return Clip(name, frames, lambda: truths[0].shape, image, lambda i: truths[i])
+from toy import clip_of
 
 
 @pytest.fixture
@@ -98,5 +93,5 @@ def test_compare_scores_label_sequences(mini):
     run, _, _ = mini
     clip = run.dataset.clips[0]
     truth = Predictions(clip.name, clip.frames, clip.truth)
-    scores = study.compare(run, clip, {"truth": truth, "void": [np.full(clip.size, VOID, np.uint8)] * len(clip)})
-    assert scores.loc["truth", "mIoU"] == 100 and scores.loc["void", "mIoU"] == 0
+    table = scores.compare(run, clip, {"truth": truth, "void": [np.full(clip.size, VOID, np.uint8)] * len(clip)})
+    assert table.loc["truth", "mIoU"] == 100 and table.loc["void", "mIoU"] == 0

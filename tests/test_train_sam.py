@@ -45,10 +45,30 @@ def test_mask_loss_is_zero_for_the_truth_and_iou_is_the_iou():
     target = torch.zeros(1, 8, 8)
     target[:, 2:6, 2:6] = 1
     sure = torch.nn.functional.avg_pool2d(target * 40 - 20, 2)[:, None]
-    loss, iou = train_sam.mask_loss(sure, target)
+    loss, iou = train_sam.mask_loss(sure, target, 1.0)
     assert iou.item() == 1.0 and loss.item() < 0.5
-    worse, none = train_sam.mask_loss(-sure, target)
+    worse, none = train_sam.mask_loss(-sure, target, 1.0)
     assert none.item() == 0.0 and worse.item() > 10
+    assert torch.equal(train_sam.mask_loss(3 * sure, target, 3.0)[0], loss)
+
+
+def test_steepen_multiplies_the_mask_logits():
+    model = sam.micro(64).eval()
+    click = torch.zeros(1, 1, 128), torch.zeros(1, 128, 4, 4)
+    maps = [torch.randn(1, c, s, s) for c, s in ((16, 16), (32, 8), (128, 4))]
+    masks = lambda: model.sam_mask_decoder.predict_masks(maps[2], model.sam_prompt_encoder.get_dense_pe(), *click, False, maps[:2])[0]
+    with torch.no_grad():
+        before = masks()
+        train_sam.steepen(model, 2.5)
+        assert torch.allclose(masks(), 2.5 * before, atol=1e-4)
+
+
+def test_pick_objects_prefers_those_that_leave():
+    regions = np.zeros((3, 32, 32), np.uint8)
+    regions[:, :8], regions[0, 20:28, 4:12] = 1, 2  # 2 is gone in the last frame
+    picked = lambda leaving: pool.pick_objects(regions, 200, leaving, np.random.default_rng(0))
+    assert (picked(1.0) == 2).all() and 0 < (picked(0.0) == 2).mean() < 0.5 < (picked(0.5) == 2).mean() < 1
+    assert set(pool.pick_objects(regions[:1], 50, 1.0, np.random.default_rng(0))) == {0, 1, 2}  # nothing leaves: any
 
 
 def test_attention_supervision_falls_when_the_click_is_looked_at():
@@ -62,7 +82,7 @@ def test_attention_supervision_falls_when_the_click_is_looked_at():
     optimizer, cell = torch.optim.SGD(model.parameters(), 0.05), torch.tensor([20 // 16 * 4 + 40 // 16])
     losses = []
     for _ in range(3):
-        train_sam.click_step(model, watch, *batch, 0.0)
+        train_sam.click_step(model, watch, train_sam.PHASES[0], *batch, 0.0)
         losses.append(watch.loss(cell))
         optimizer.zero_grad()
         losses[-1].backward()

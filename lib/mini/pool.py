@@ -87,3 +87,14 @@ def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator) -> tuple[
             y, x = divmod(int(rng.choice(at)), s)
         xy[i], ids[i] = (x, y), regions[y, x]
     return xy, ids
+
+
+def pick_objects(regions: np.ndarray, n: int, leaving: float, rng: np.random.Generator) -> np.ndarray:
+    """Choose n region ids of the first of (T, S, S) region maps; each with probability `leaving` one that the last map lacks, if there is one."""
+    ids = pick_clicks(regions[0], n, rng)[1]
+    area = np.bincount(regions[0].ravel(), minlength=256)
+    gone = np.setdiff1d(np.flatnonzero(area >= 0.002 * regions[0].size), regions[-1])
+    chosen = rng.random(n) < leaving
+    if len(gone):
+        ids[chosen] = rng.choice(gone, int(chosen.sum()))
+    return ids

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from lib.mini.pool import POOL_FRAMES, augment, draw_pool, normalise, pick_clicks
+from lib.mini.pool import POOL_FRAMES, augment, draw_pool, normalise, pick_clicks, pick_objects
 from lib.paths import CACHE
 from lib.sam import micro
 
@@ -42,6 +42,9 @@ class Phase:
     objects: int = 5  # per clip
     frames: int = 6  # per clip, the first one prompted
     track_every: int = 1  # steps from one tracking step to the next
+    leaving: float = 0.0  # share of tracked objects taken from those that are gone in the last frame, if any are
+    temperature: float = 1.0  # mask losses see the logits divided by this: steep logits pass the stability test on small masks too
+    iou: float = 1.0  # weight of the predicted IoU
     attention: float = 0.0  # weight of the attention supervision at the start of the phase; falls to 0
 
 
@@ -49,6 +52,8 @@ PHASES = (
     Phase("clicks-128", 128, 36, 1.2e-3, attention=0.5),
     Phase("both-128", 128, 38, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),
     Phase("both-256", 256, 21, 4e-4, images=6, clips=1, objects=4, track_every=2),
+    Phase("leave-128", 128, 30, 8e-4, clips=1, objects=6, frames=8, track_every=4, leaving=0.5, temperature=2.5, iou=2.0),
+    Phase("leave-256", 256, 62, 4e-4, images=8, clicks=6, clips=1, objects=4, frames=8, track_every=3, leaving=0.5, temperature=2.5, iou=2.0),
 )
 
 
@@ -98,12 +103,19 @@ def start_local(model, generator: torch.Generator) -> None:
         decoder.pred_obj_score_head.layers[-1].bias.fill_(2.0)
 
 
-def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """2 BCE + dice per mask, and the true IoU; logits (B, M, h, w), target (B, 2h, 2w) in 0..1.
+def steepen(model, factor: float) -> None:
+    """Multiply the mask logits by `factor`."""
+    with torch.no_grad():
+        for mlp in model.sam_mask_decoder.output_hypernetworks_mlps:
+            mlp.layers[-1].weight.mul_(factor), mlp.layers[-1].bias.mul_(factor)
+
+
+def mask_loss(logits: torch.Tensor, target: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """2 BCE + dice per mask, and the true IoU; logits (B, M, h, w), divided by `temperature`, target (B, 2h, 2w) in 0..1.
 
     Compared at twice the logits' resolution: a border inside a cell is learned from the slope of the logits.
     """
-    logits = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
+    logits = F.interpolate(logits / temperature, target.shape[-2:], mode="bilinear", align_corners=False)
     target = target[:, None].expand_as(logits)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((2, 3))
     p = logits.sigmoid()
@@ -126,7 +138,7 @@ def encode(model, images: torch.Tensor):
     return features, positions, sizes
 
 
-def click_step(model, watch, images, regions, xy, ids, attention_weight):
+def click_step(model, watch, phase, images, regions, xy, ids, attention_weight):
     """One batch of clicks. images (B, 3, S, S), regions (B, S, S), xy (B, K, 2), ids (B, K). Returns loss and readings."""
     b, k = ids.shape
     features, _, sizes = encode(model, images)
@@ -141,9 +153,9 @@ def click_step(model, watch, images, regions, xy, ids, attention_weight):
         dense_prompt_embeddings=dense, repeat_image=False, high_res_features=maps[:-1],
     )  # fmt: skip
     target = targets(regions.repeat_interleave(k, 0), ids.flatten(), masks.shape[-1] * 2)
-    losses, true_iou = mask_loss(masks, target)
+    losses, true_iou = mask_loss(masks, target, phase.temperature)
     best = losses[:, 1:].min(1).values.mean()
-    loss = best + 0.3 * losses[:, 1:].mean() + 0.5 * losses[:, 0].mean() + F.l1_loss(ious, true_iou)
+    loss = best + 0.3 * losses[:, 1:].mean() + 0.5 * losses[:, 0].mean() + phase.iou * F.l1_loss(ious, true_iou)
     loss = loss + 0.05 * F.binary_cross_entropy_with_logits(score, torch.ones_like(score))
     if attention_weight > 0:
         cell = (points[:, 0] * (sizes[-1][0] / s)).long().clamp(0, sizes[-1][0] - 1)
@@ -151,13 +163,13 @@ def click_step(model, watch, images, regions, xy, ids, attention_weight):
     return loss, {"best": true_iou[:, 1:].max(1).values.mean().item(), "single": true_iou[:, 0].mean().item()}
 
 
-def track_step(model, images, regions, ids):
+def track_step(model, phase, images, regions, ids):
     """Track objects from their true mask in frame 0. images (C, T, 3, S, S), regions (C, T, S, S), ids (C, O)."""
     c, t = images.shape[:2]
     o = ids.shape[1]
     features, positions, sizes = encode(model, images.flatten(0, 1))
     history = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
-    loss, ious = 0.0, []
+    loss, ious, absent = 0.0, [], []
     for step in range(t):
         rows = torch.arange(c, device=images.device).repeat_interleave(o) * t + step
         vision, position = [f[:, rows] for f in features], [p[:, rows] for p in positions]
@@ -172,14 +184,16 @@ def track_step(model, images, regions, ids):
         target = targets(region, ids.flatten(), low.shape[-1] * 2)
         present = target.flatten(1).any(1)
         loss = loss + F.binary_cross_entropy_with_logits(score[:, 0], present.float())
+        absent += score[~present, 0].lt(0).tolist()
         usable = present & (low.flatten(1).max(1).values > -1000)  # an object taken for absent has no gradient
         if usable.any():
-            losses, true_iou = mask_loss(low[usable], target[usable])
-            loss = loss + losses.mean() + 0.5 * F.l1_loss(predicted[usable], true_iou)
+            losses, true_iou = mask_loss(low[usable], target[usable], phase.temperature)
+            loss = loss + losses.mean() + 0.5 * phase.iou * F.l1_loss(predicted[usable], true_iou)
         with torch.no_grad():
-            _, true_iou = mask_loss(low[present], target[present]) if present.any() else (None, torch.zeros(0))
+            _, true_iou = mask_loss(low[present], target[present], phase.temperature) if present.any() else (None, torch.zeros(0))
         ious += true_iou.flatten().tolist()
-    return loss / (t - 1), {"tracked": float(np.mean(ious)) if ious else float("nan")}
+    mean = lambda values: float(np.mean(values)) if values else float("nan")
+    return loss / (t - 1), {"tracked": mean(ious), "absent": mean(absent)}
 
 
 def draw_batch(pool, phase: Phase, rng: np.random.Generator, step: int = 0):
@@ -195,7 +209,7 @@ def draw_batch(pool, phase: Phase, rng: np.random.Generator, step: int = 0):
                   torch.from_numpy(np.stack([p[0] for p in picked])), torch.from_numpy(np.stack([p[1] for p in picked])))  # fmt: skip
     if phase.clips and step % phase.track_every == 0:
         frames = [augment(images[i, : phase.frames], regions[i, : phase.frames], phase.size_px, rng) for i in choose(phase.clips)]
-        ids = np.stack([pick_clicks(region[0], phase.objects, rng)[1] for _, region in frames])
+        ids = np.stack([pick_objects(region, phase.objects, phase.leaving, rng) for _, region in frames])
         tracks = (normalise(np.stack([f[0] for f in frames])), torch.from_numpy(np.stack([f[1] for f in frames])), torch.from_numpy(ids))
     return clicks, tracks
 
@@ -225,6 +239,8 @@ def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 800, work: Pa
         phase = phases[state["phase"]]
         model = micro(phase.size_px).to(device).train()
         model.load_state_dict(weights)
+        if state["phase"] and not state["elapsed"]:
+            steepen(model, phase.temperature / phases[state["phase"] - 1].temperature)
         saved = optimizer.state_dict()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
         optimizer.load_state_dict(saved)
@@ -247,12 +263,13 @@ def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
             group["lr"] = lr
         clicks, tracks = draw_batch(pool, phase, rng, state["step"])
         optimizer.zero_grad(set_to_none=True)
-        for batch, step in ((clicks, lambda b: click_step(model, watch, *b, phase.attention * max(0.0, 1 - 1.5 * done))), (tracks, lambda b: track_step(model, *b))):
+        for batch, step in ((clicks, lambda b: click_step(model, watch, phase, *b, phase.attention * max(0.0, 1 - 1.5 * done))), (tracks, lambda b: track_step(model, phase, *b))):
             if batch is not None:
                 loss, new = step([part.to(model.device) for part in batch])
                 loss.backward()
                 for key, value in {**new, "loss_" + ("click" if "best" in new else "track"): loss.item()}.items():
-                    readings[key] = value if key not in readings or not np.isfinite(value) else 0.98 * readings[key] + 0.02 * value
+                    if np.isfinite(value):
+                        readings[key] = value if key not in readings else 0.98 * readings[key] + 0.02 * value
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         state["step"] += 1

@@ -1,0 +1,112 @@
+"""Tables become charts: before and after, paired differences, ablation curves."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from lib.plots.style import FONT, GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
+
+
+def _by_model(table: pd.DataFrame, column: str) -> dict[str, dict[str, dict[str, tuple[float, float, float]]]]:
+    """Sort the numbers of a tidy table: {model: {role: {metric: (value, low, high)}}}; only what was measured has an interval."""
+    found = {}
+    for row in table[table[column].notna()].itertuples(index=False):
+        role = next((r for r, (prefix, *_) in ROLES.items() if prefix and row.method.startswith(prefix)), "base")
+        model = " ".join(filter(None, (row.method.removeprefix(ROLES[role][0]), row.backbone, row.setting)))
+        interval = (row.low, row.high) if column == "measured" else (np.nan, np.nan)
+        found.setdefault(model, {}).setdefault(role, {})[row.metric] = getattr(row, column), *interval
+    return found
+
+
+def _panels(fig: Figure, y: float, row_px: float, models: Sequence[str], metrics: Sequence[str], left: float) -> list:
+    """Make a panel per metric, side by side, with a row per model."""
+    width, axes = (WIDTH_PX - left - 24) / len(metrics), []
+    for k, metric in enumerate(metrics):
+        ax = add_axes(fig, left + k * width, y, width - 28, row_px * len(models), ylim=(len(models) - 0.5, -0.5))
+        ax.set_title(metric)
+        ax.set_yticks(range(len(models)), models if k == 0 else [""] * len(models))
+        ax.tick_params(length=0, colors=INK, pad=6, labelsize=FONT["font.size"], labelfontfamily=FONT["font.family"])
+        ax.grid(axis="x", color="#DDDDDD", linewidth=1)
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        ax.set(axisbelow=True, xmargin=0.12)
+        for i in range(0, len(models), 2):
+            ax.axhspan(i - 0.5, i + 0.5, color="#F4F4F4", zorder=0, linewidth=0)
+        axes.append(ax)
+    return axes
+
+
+def _dot(ax, y: float, numbers: tuple[float, float, float], colour: str, marker: str, hollow: bool = False) -> None:
+    """Draw a value, and its interval as a line where it has one."""
+    value, *interval = numbers
+    if np.isfinite(interval).all():
+        ax.plot(interval, [y, y], color=colour, linewidth=3.5, alpha=0.55, solid_capstyle="butt")
+    ax.plot(value, y, marker, color=colour, markersize=8, markerfacecolor="white" if hollow else colour, markeredgewidth=1.8)
+
+
+@style.context(STYLE)
+def before_after(table: pd.DataFrame, metrics: Sequence[str] = ("mIoU", "mBIoU", "mVC8", "mVC16"), title: str = "", paper_data: str = "VSPW") -> Figure:
+    """Plot base, refined and the controls of each measured model with their intervals; apart from them, hollow, the paper's base and refined.
+
+    Args: table: tidy, as `lib.report` takes it, with methods named `X`, `SAM2-X`, `Majority-X`, `TrueRegions-X`; title: names the profile;
+        paper_data: what the printed numbers were measured on.
+    Returns: a panel per metric, each with its own scale; measured and printed share it only if some row has both, that is, on the same data.
+    """
+    measured = _by_model(table, "measured")
+    paper = {model: found for model, found in _by_model(table, "paper").items() if {"base", "refined"} <= found.keys()}
+    roles = [role for role in ROLES if any(role in found for found in (*measured.values(), *paper.values()))]
+    with_interval = table.loc[table["measured"].notna(), "low"].notna().any()
+    note = "lines: 95 % interval, bootstrap over clips" if with_interval else "no intervals: they need two clips or more"
+    blocks = [(f"Measured here, in percent ({note})" if measured else "Nothing was measured here", measured, 34 * len(roles) + 28)]
+    blocks += [(f"Paper, {paper_data}: printed numbers, in percent (no intervals)", paper, 44)] * bool(paper)
+    y = 64 if title else 16
+    fig = new_figure(y + sum(row_px * len(rows) + (150 if rows else 48) for _, rows, row_px in blocks) + 60, title)
+    left = 50 + 14 * max((len(model) for _, rows, _ in blocks for model in rows), default=0)
+    same_data, above = (table["measured"].notna() & table["paper"].notna()).any(), []
+    for heading, rows, row_px in blocks:
+        write(fig, 16, y, heading, fontsize=13)
+        axes = _panels(fig, y + 86, row_px, list(rows), metrics, left) if rows else []
+        for ax, metric in zip(axes, metrics):
+            for i, found in enumerate(rows.values()):
+                drawn = {role: found[role][metric] for role in roles if metric in found.get(role, {})}
+                if rows is paper:
+                    ax.plot([value for value, *_ in drawn.values()], [i] * len(drawn), color="#999999", linewidth=1.5)
+                for role, numbers in drawn.items():
+                    offset = 0 if rows is paper else (roles.index(role) - (len(roles) - 1) / 2) * 34 / row_px
+                    _dot(ax, i + offset, numbers, *ROLES[role][2:], hollow=rows is paper)
+        for ax, other in zip(axes, above if same_data else []):
+            ax.sharex(other)
+        above, y = axes, y + row_px * len(rows) + (150 if rows else 48)
+    handles = [Line2D([], [], color=ROLES[r][2], marker=ROLES[r][3], markersize=8, linewidth=3.5 * with_interval, label=ROLES[r][1]) for r in roles]
+    fig.legend(handles=handles, loc="lower center", ncols=4, handlelength=1.6, columnspacing=1.6)
+    return fig
+
+
+@style.context(STYLE)
+def differences(paired: Mapping, title: str = "", metrics: Sequence[str] = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")) -> Figure:
+    """Plot what refinement changed, in points: blue where the interval lies above zero, orange below, grey where nothing is certain.
+
+    Args: paired: {(method, backbone): {metric: (after - before, low, high)}}, intervals paired over clips; title: names the profile.
+    Returns: a panel per metric, all with the same scale.
+    """
+    rows, y, row_px = {" ".join(filter(None, key)): found for key, found in paired.items()}, 64 if title else 16, 76
+    fig = new_figure(y + 86 + row_px * len(rows) + 70, title)
+    known = any(np.isfinite(low) for found in rows.values() for _, low, _ in found.values())
+    note = "lines: 95 % interval, paired over clips; grey: it holds zero" if known else "no intervals: they need two clips or more"
+    write(fig, 16, y, f"Refined minus base, in points ({note})", fontsize=13)
+    axes = _panels(fig, y + 86, row_px, list(rows), metrics, 50 + 14 * max(map(len, rows), default=0)) if rows else []
+    for ax, metric in zip(axes, metrics):
+        ax.axvline(0, color=INK, linewidth=1.5)
+        for i, found in enumerate(rows.values()):
+            value, low, high = found.get(metric, (np.nan,) * 3)
+            if np.isfinite(value):
+                _dot(ax, i + 0.16, (value, low, high), ROLES["refined"][2] if low > 0 else ROLES["base"][2] if high < 0 else GREY, "D")
+                ax.annotate(f"{value:+.1f}", (value, i + 0.16), (0, 9), textcoords="offset points", ha="center",
+                            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
+    for ax in axes[1:]:
+        ax.sharex(axes[0])
+    return fig

@@ -1,0 +1,47 @@
+"""Counts that are kept must be those that would be counted again, and only for the same labels."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from lib import scores, study
+from lib.config import PROFILES
+from lib.data import Dataset
+from lib.metrics import ClipCounts
+from toy import clip_of
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "CACHE", tmp_path)
+    rng = np.random.default_rng(0)
+    clip = clip_of(list(rng.integers(0, 4, (20, 13, 17)).astype(np.uint8)))
+    return study.Study(PROFILES["mini"], tmp_path, Dataset("toy", "val", tuple("abcd"), (clip,)), "micro")
+
+
+def test_counts_come_back_from_the_cache_as_they_were_and_are_not_counted_again(run):
+    calls = []
+    labels_of = lambda clip: calls.append(clip.name) or [np.roll(clip.truth(t), 1) for t in range(len(clip))]
+    (first,), (second,) = (scores.score(run, labels_of, lambda clip: "rolled") for _ in range(2))
+    assert len(calls) == 1
+    for f in fields(ClipCounts):
+        a, b = getattr(first, f.name), getattr(second, f.name)
+        assert type(a) is type(b) and np.array_equal(a, b), f.name
+
+
+def test_other_labels_or_another_truth_are_counted_anew(run):
+    right = lambda clip: [clip.truth(t) for t in range(len(clip))]
+    wrong = lambda clip: [np.roll(clip.truth(t), 1) for t in range(len(clip))]
+    (a,) = scores.score(run, right, lambda clip: "right")
+    (b,) = scores.score(run, wrong, lambda clip: "wrong")
+    assert a.correct_px.sum() > b.correct_px.sum()
+    (clip,) = run.dataset.clips
+    other = replace(run, dataset=replace(run.dataset, clips=(replace(clip, read_truth=lambda t: np.zeros((13, 17), np.uint8)),)))
+    (c,) = scores.score(other, right, lambda clip: "right")
+    assert c.truth_px[0] == 20 * 13 * 17 != a.truth_px[0]
+
+
+def test_without_a_name_nothing_is_kept(run, tmp_path):
+    scores.score(run, lambda clip: [clip.truth(t) for t in range(len(clip))])
+    assert not list(tmp_path.rglob("*.npz"))
