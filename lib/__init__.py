@@ -6,14 +6,19 @@
     sam               load SAM 2 models
     tracker           frames -> masklets: propose, select, track
     masklets          Masklets and their file
+    isam2, classifier masklets + image features -> classes (paper Eq. 3): SAM 2 as segmentor, and its MLP
+    fit               the classifiers of a study: fitted, found, applied
     refiner           masklets + predictions -> refined predictions (paper Eq. 1-2)
     metrics           mIoU, weighted IoU, mBIoU, mVC, under both protocols
     segmentors/       base models and their predict loop and trainer
     mini/             the embedded profile: scene renderer, trainer of the micro SAM 2, its quality
     evaluate, refine  the work behind `python -m lib evaluate` and `python -m lib refine`
     study             a profile with its data at hand: masklets, predictions, scores; owns the cache
+    flops, cost       what SAM 2 computes; what a run will take
     tables            which rows a table has, and what is measured for each
     paper             the paper's printed numbers
+    inconsistencies   where they disagree with one another or with the paper's words
+    readings          where the paper leaves room, and what is done here
     report, plots     table -> CSV and Markdown; table or clip -> figure
     provenance        what a result came from
     run               executes the notebooks into reports/

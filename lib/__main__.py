@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import partial
 
 from lib.config import PROFILES, MaskletSettings, VoteSettings
-from lib.progress import progress
+from lib.progress import progress, quiet
 
 EXAMPLES = """examples:
   python -m lib check          # is all there that the embedded profile needs?
@@ -41,6 +41,7 @@ PREDICT = """example:
 
 def refine(args) -> int:
     """Refine a folder of predictions."""
+    from lib.cost import forecast
     from lib.refine import refine_folder
 
     if args.objects_per_batch < 1:
@@ -54,7 +55,7 @@ def refine(args) -> int:
     settings, votes = ({f.name: getattr(args, f.name) for f in fields(cls)} for cls in (MaskletSettings, VoteSettings))
     done = refine_folder(
         args.frames, args.predictions, args.out, load_sam, MaskletSettings(**settings), VoteSettings(**votes), checkpoint=args.checkpoint,
-        masklets=args.masklets, progress=progress, objects_per_batch=args.objects_per_batch, autocast=args.bf16,
+        masklets=args.masklets, progress=progress, forecast=None if quiet() else forecast, objects_per_batch=args.objects_per_batch, autocast=args.bf16,
     )  # fmt: skip
     print(f"{args.out}: clips refined: {len(done)}" + ("" if done else " (all were there)"))
     return 0
@@ -99,13 +100,33 @@ def predict(args) -> int:
     return 0
 
 
+def fit(args) -> int:
+    """Fit the classifiers of SAM 2 as segmentor."""
+    from lib import fit as fitter
+    from lib.classifier import ClassifierConfig
+    from lib.study import NotRun, open_study
+
+    study = open_study(args.profile, args.data)
+    names = args.features or fitter.encoders(study)
+    try:
+        fitted = fitter.fit(study, names, ClassifierConfig(class_balance=args.class_balance, seed=args.seed), args.clips, args.frames)
+    except NotRun as reason:
+        raise ValueError(str(reason)) from None
+    for name, found in fitted.items():
+        found.save(path := fitter.weights_file(study, name))
+        print(f"{path}: fitted")
+    return 0
+
+
 def check(args) -> int:
     """Say what a profile needs and what of it is there."""
-    from lib.check import can_run, check
+    from lib.check import can_run, check, expect
 
     findings = check(args.profile, args.data)
     for finding in findings:
         print(f"{'there  ' if finding.there else 'MISSING'}  {finding.kind} {finding.name}: {finding.text}")
+    if any(finding.there for finding in findings if finding.kind == "data"):
+        print("\nWhat to expect:", *expect(args.profile, args.data), sep="\n  ")
     ready, command = can_run(findings), f"python -m lib run --profile {args.profile}" + (f" --data {args.data}" if args.data else "")
     print(f"\nThe refiner can run on {args.profile}: {command}" if ready else f"\nThe refiner cannot run on {args.profile} yet.")
     return 0 if ready else 1
@@ -183,6 +204,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--batch", type=int, default=4, metavar="N", help="frames at a time (default: %(default)s)")
     sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: the GPU if there is one)")
     sub.add_argument("--bf16", action="store_true", help="bfloat16: faster on a GPU")
+
+    sub = command(fit, "fit the classifiers of SAM 2 as segmentor (Table 3) into data/<profile>/weights")
+    _add_profile(sub)
+    sub.add_argument("--features", nargs="+", metavar="NAME", help="sam, or base models such as segformer-n1 (default: sam and every model with weights)")
+    sub.add_argument("--clips", type=int, metavar="N", help="of the train split, evenly chosen; 0 for all (default: what the profile says)")
+    sub.add_argument("--frames", type=int, default=3, metavar="N", help="of each clip (default: %(default)s)")
+    sub.add_argument("--class-balance", choices=("none", "inverse-sqrt"), default="none", help="weights of classes in the loss (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
 
     commands.add_parser("train", help="train a base model: see `python -m lib train --help`", add_help=False)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.config import PROFILES, Profile
+from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Dataset, DataError, DataMissingError, read_dataset, read_predictions
 from lib.paths import DATA
 
@@ -28,7 +28,7 @@ def check(profile: str = "mini", data: str | Path = "") -> list[Finding]:
     if profile not in PROFILES:
         raise ValueError(f"Expected `profile` to be one of {', '.join(PROFILES)}, but got {profile!r}.")
     chosen = PROFILES[profile]
-    root, dataset = Path(data) if data else DATA / (chosen.root or chosen.name), None
+    root, dataset = _root(chosen, data), None
     try:
         dataset = read_dataset(chosen.dataset, root, chosen.split)
         found = f"{root}: {len(dataset.clips)} clips, {sum(map(len, dataset.clips))} frames of split {dataset.split}"
@@ -41,6 +41,24 @@ def check(profile: str = "mini", data: str | Path = "") -> list[Finding]:
 def can_run(findings: list[Finding]) -> bool:
     """Say whether the refiner could run at least one row: data, SAM 2, and any one base model."""
     return {"data", "SAM 2", "base model"} <= {f.kind for f in findings if f.there}
+
+
+def expect(profile: str = "mini", data: str | Path = "") -> list[str]:
+    """Say what the masklets of a profile will cost on this machine under the default settings: frames, masklets, time, memory, a line each.
+
+    Takes seconds: it reads one frame and times the parts of a model with random weights, so that SAM 2's own need not be there.
+    Args: as for `lib.study.open_study`.
+    Raises: DataError, DataMissingError if the data are not there.
+    """
+    from lib.cost import expectation
+
+    chosen = PROFILES[profile]
+    dataset = read_dataset(chosen.dataset, _root(chosen, data), chosen.split)
+    return expectation(dataset.clips, MaskletSettings(), chosen.sam, chosen.name)
+
+
+def _root(profile: Profile, data: str | Path) -> Path:
+    return Path(data) if data else DATA / (profile.root or profile.name)
 
 
 def _sam(profile: Profile) -> Finding:

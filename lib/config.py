@@ -69,6 +69,7 @@ class Profile:
     sam: str = "micro"  # a checkpoint name of `lib.sam.load`
     example: str = ""  # clip that 00_quickstart shows unless told otherwise; "" for the first
     ablation_clips: int = 0  # the ablations of Tables 4 to 7 and the cost run on this many first clips; 0 for all
+    fit_clips: int = 0  # the classifiers of Table 3 are fitted on this many clips of the train split; 0 for all
     models: tuple[tuple[str, str, str], ...] = ()  # (name of `lib.segmentors.build`, method, backbone) of the base models
 
     def __post_init__(self):
@@ -79,7 +80,7 @@ _PAPER_MODELS = tuple((f"{m.lower()}-{b}", m, f"MiT-{b.upper()}") for b in ("b0"
 PROFILES = {
     p.name: p
     for p in (
-        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", ablation_clips=4, models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
+        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", ablation_clips=4, fit_clips=60, models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
         Profile("camvid", "CamVid: real video, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
         Profile("vspw", "VSPW", "vspw", "", sam="large", models=_PAPER_MODELS),
     )

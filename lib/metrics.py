@@ -242,6 +242,19 @@ def bootstrap(
     Returns:
         {metric: (low, high)}, the 2.5th and 97.5th percentile, in percent or points; (nan, nan) below two clips.
     """
+    drawn = resample(counts, n, seed, other=other, protocol=protocol)
+    defined = {metric: values[~np.isnan(values)] for metric, values in drawn.items()}
+    return {
+        metric: tuple(np.percentile(values, (2.5, 97.5)).tolist()) if values.size else (np.nan, np.nan)
+        for metric, values in defined.items()
+    }
+
+
+def resample(
+    counts: Sequence[ClipCounts], n: int = 1000, seed: int = 0, *,
+    other: Sequence[ClipCounts] | None = None, protocol: str = "both",
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Score the draws that `bootstrap` takes its intervals from: {metric: (n,)}; entry i of mIoU, wIoU and mBIoU is of the same clips."""
 
     def draw(n_clips: int) -> np.ndarray:
         if n_clips < 2:
@@ -258,11 +271,7 @@ def bootstrap(
     if other is not None:
         scores_of_other = _scores(other, protocol, draw)
         scores = {metric: values - scores_of_other[metric] for metric, values in scores.items()}
-    defined = {metric: values[~np.isnan(values)] for metric, values in scores.items()}
-    return {
-        metric: tuple(np.percentile(values, (2.5, 97.5)).tolist()) if values.size else (np.nan, np.nan)
-        for metric, values in defined.items()
-    }
+    return scores
 
 
 def _check(counts: Sequence[ClipCounts], protocol: str) -> None:

@@ -28,6 +28,7 @@ def refine_folder(
     checkpoint: str = "",
     masklets: str | Path | None = None,
     progress: Callable | None = None,
+    forecast: Callable | None = None,
     **options,
 ) -> list[str]:
     """Refine a model's predictions for one clip or a folder of clips, clip by clip, and resume where an earlier run stopped.
@@ -42,6 +43,7 @@ def refine_folder(
         checkpoint: what `load_sam` loads, for the record in `_refined.json`.
         masklets: also save each clip's masklets here, `<clip>.json`; those already there are used again.
         progress: wraps the frames of each clip; called as progress(frames, desc=..., total=...).
+        forecast: called once as forecast(sam, clips to cut, settings, **options), as `lib.cost.forecast` is; what it returns is logged before the first cut.
         options: for `lib.tracker.track`.
 
     Returns:
@@ -65,13 +67,16 @@ def refine_folder(
     sam, done = None, []
     for clip, prediction in pairs:
         folder = out / clip.name
-        if all((folder / f"{frame}.png").exists() for frame in clip.frames):
+        if _finished(clip, out):
             log.info("%s: all %d frames are there; left alone", clip.name, len(clip))
             continue
         saved = Path(masklets) / f"{clip.name}.json" if masklets else None
         found = _saved(saved, clip, settings)
         if found is None:
-            sam = sam or load_sam()
+            if sam is None:
+                sam = load_sam()
+                if forecast:
+                    log.info("%s", forecast(sam, _uncut(pairs, out, masklets), settings, **options))
             wrap = (lambda steps: progress(steps, desc=clip.name, total=len(clip))) if progress else None
             found = masklet_files.segment(sam, clip, settings, progress=wrap, **options)
             if saved:
@@ -86,6 +91,15 @@ def refine_folder(
         log.info("%s: %d frames refined, %.1f masklets a frame", clip.name, len(clip), sum(len(f.ids) for f in found.frames) / len(clip))
         done.append(clip.name)
     return done
+
+
+def _finished(clip: Clip, out: Path) -> bool:
+    return all((out / clip.name / f"{frame}.png").exists() for frame in clip.frames)
+
+
+def _uncut(pairs: list, out: Path, masklets: str | Path | None) -> list[Clip]:
+    """The clips that still need masklets."""
+    return [clip for clip, _ in pairs if not _finished(clip, out) and not (masklets and (Path(masklets) / f"{clip.name}.json").exists())]
 
 
 def _compare(path: Path, record: dict) -> None:

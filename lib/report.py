@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -104,10 +105,10 @@ def _escape(text: str) -> str:
     return re.sub(r"(`[^`]*`)|([<*])", lambda found: found[1] or "\\" + found[2], text)
 
 
-def _pipe_table(lines: pd.DataFrame) -> list[str]:
+def _pipe_table(lines: pd.DataFrame, of_text: bool = False) -> list[str]:
     """Write a frame of text as a Markdown table, numbers to the right."""
     rows = [[_escape(text).replace("|", r"\|") for text in row] for row in [list(lines.columns), *lines.values.tolist()]]
-    rule = ["---" if name in LABELS else "---:" for name in lines.columns]
+    rule = ["---" if of_text or name in LABELS else "---:" for name in lines.columns]
     return ["| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]]]
 
 
@@ -120,10 +121,11 @@ def _list_rows(rows: Iterable[Row]) -> str:
     return ", ".join(f"{head} ({', '.join(last)})" if head else ", ".join(last) for head, last in heads.items())
 
 
-def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes: Sequence[str] = ()) -> str:
+def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes: Sequence[str] = (), front: Mapping[str, pd.DataFrame] = MappingProxyType({})) -> str:
     """Write a table as a Markdown page: what was measured, then what the paper prints for rows not run and why, then notes.
 
-    Args: table, not_run: as for `wide`; title: plain text that names the profile; notes: one plain sentence or more each.
+    Args: table, not_run: as for `wide`; title: plain text that names the profile; notes: one plain sentence or more each; front: {heading: table
+        whose cells are all text} to stand before the numbers.
     Returns: the page, ending in a newline. A paper number stands under "(paper)" or in the section of rows that were not run.
     Raises: ValueError as `wide` does.
     """
@@ -131,6 +133,9 @@ def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes:
     skipped = np.array([row in not_run for row in _rows(table)], bool)
     ran, rest = table[~skipped], table[skipped]
     page = [f"# {_escape(title)}", ""]
+    for heading, lines in front.items():
+        page += [f"## {_escape(heading)}", "", *(_pipe_table(lines, of_text=True) if len(lines) else ["None."]), ""]
+    page += ["## Numbers", ""] if front else []
     if ran.empty:
         page += ["Nothing was measured here.", ""]
     else:
@@ -169,7 +174,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={**dict.fromkeys(COLUMNS, str), **numbers}, keep_default_na=False, na_values={name: [""] for name in numbers})
 
 
-def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files under temporary names and put them in place when all are there."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = {name: folder / f".{name}.{os.getpid()}.part" for name in contents}
@@ -192,10 +197,10 @@ def _png(figure: Figure) -> bytes:
 
 
 def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figure: Figure | None, title: str,
-         notes: Sequence[str], provenance: Mapping) -> None:
+         notes: Sequence[str], provenance: Mapping, front: Mapping[str, pd.DataFrame] = MappingProxyType({})) -> None:
     """Write table.csv, table.md, figure.png and run.json into a folder, all or none; equal tables give equal CSV bytes.
 
-    Args: out: the folder, "" to write nothing; table, not_run, title, notes: as for `markdown`; figure: None for no figure;
+    Args: out: the folder, "" to write nothing; table, not_run, title, notes, front: as for `markdown`; figure: None for no figure;
         provenance: the dict of that function. run.json holds it with the title and the reasons of `not_run`.
     Raises: ValueError as `wide` does, and for values that JSON lacks; then earlier files are as they were.
     """
@@ -204,21 +209,22 @@ def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figur
     reasons = [dict(zip(LABELS, row, strict=True), why=why) for row, why in not_run.items()]
     record = {"title": title, **provenance, "not_run": reasons}
     contents = {
-        "table.md": markdown(table, not_run, title, notes).encode(),
+        "table.md": markdown(table, not_run, title, notes, front).encode(),
         "table.csv": _csv(table).encode(),
         "run.json": (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
     if figure is not None:
         contents["figure.png"] = _png(figure)
-    _write_together(Path(out), contents)
+    write_together(Path(out), contents)
     if figure is None:
         Path(out, "figure.png").unlink(missing_ok=True)  # one of an earlier run would look fresh
 
 
-def profile_readme(profile_folder: str | Path) -> None:
-    """Write README.md of reports/<profile>: every report in it with its table and figures, the paper's order first.
+def profile_sections(profile_folder: str | Path) -> list[tuple[str, str, str]]:
+    """Put every report of reports/<profile> into words, its table and figures, the paper's order first.
 
     Args: profile_folder: holds the report folders; a folder counts with a table.md, a picture, a notebook.ipynb or a failed.ipynb.
+    Returns: (name of the folder, title, Markdown under a heading of level 2 whose links are relative to the profile's folder).
     Raises: DataMissingError if the folder is absent.
     """
     folder = Path(profile_folder)
@@ -227,7 +233,7 @@ def profile_readme(profile_folder: str | Path) -> None:
                       remedy="Run its notebooks first.")
     names = sorted((path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")),
                    key=lambda name: (FOLDERS.index(name) if name in FOLDERS else len(FOLDERS), name))
-    listed, sections = [], []
+    sections = []
     for name in names:
         here = {path.name for path in (folder / name).iterdir()}
         pictures = sorted((file for file in here if re.fullmatch(r"[^.].*\.png", file)), key=lambda file: (file != "figure.png", file))
@@ -236,31 +242,41 @@ def profile_readme(profile_folder: str | Path) -> None:
         text = (folder / name / "table.md").read_text(encoding="utf-8") if "table.md" in here else f"# {name}\n"
         title = text.partition("\n")[0].lstrip("# ")
         head, _, body = re.sub(r"^#", "##", text, flags=re.MULTILINE).partition("\n")
-        listed.append(f"- [{name}]({name}/): {title}" if title != name else f"- [{name}]({name}/)")
-        sections += [head, ""]
+        lines = [head, ""]
         if "failed.ipynb" in here:
             before = "what follows is of an earlier one" if len(here) > 1 else "there is no earlier one"
-            sections += [f"**The latest run failed** ([failed.ipynb]({name}/failed.ipynb)); {before}.", ""]
-        sections += [line for file in pictures for line in (f"![{title}]({name}/{file})", "")]
-        sections += [body.strip(), ""] if body.strip() else []
+            lines += [f"**The latest run failed** ([failed.ipynb]({name}/failed.ipynb)); {before}.", ""]
+        for file in pictures:
+            what = "" if file == "figure.png" else f": {Path(file).stem.replace('_', ' ')}"
+            lines += [f"![{title}{what}]({name}/{file})", ""]
+        lines += [body.strip(), ""] if body.strip() else []
         links = [f"[{file}]({name}/{file})" for file in ("notebook.ipynb", "table.csv", "run.json") if file in here]
-        sections += ["Files: " + ", ".join(links) + ".", ""] if links else []
+        lines += ["Files: " + ", ".join(links) + ".", ""] if links else []
+        sections.append((name, title, "\n".join(lines)))
+    return sections
+
+
+def profile_readme(profile_folder: str | Path) -> None:
+    """Write README.md of reports/<profile>, all its reports on one page: arguments and errors as for `profile_sections`."""
+    folder = Path(profile_folder)
+    sections = profile_sections(folder)
     head = [f"# Results on the profile {folder.resolve().name}", "", "Written by `python -m lib run`; edits are overwritten.", ""]
-    _write_together(folder, {"README.md": ("\n".join([*head, *listed, "", *sections]).rstrip() + "\n").encode()})
+    listed = [f"- [{name}]({name}/): {title}" if title != name else f"- [{name}]({name}/)" for name, title, _ in sections]
+    write_together(folder, {"README.md": ("\n".join([*head, *listed, "", *(text for *_, text in sections)]).rstrip() + "\n").encode()})
 
 
-def gains(differences: Mapping[tuple[str, str], Mapping[str, tuple[float, float, float]]]) -> pd.DataFrame:
-    """Lay out what refinement changed, in points: one line per base model, `+1.2 [+0.4, +2.0]` per metric, paired over clips.
+def gains(differences: Mapping[tuple[str, ...], Mapping[str, tuple[float, float, float]]], labels: Sequence[str] = ("method", "backbone")) -> pd.DataFrame:
+    """Lay out what changed, in points: one line per key (by default a base model), `+1.2 [+0.4, +2.0]` per metric, paired over clips.
 
-    Args: differences: {(method, backbone): {metric: (after minus before, low, high)}}, NaN bounds where there is one clip.
+    Args: differences: {(method, backbone): {metric: (after minus before, low, high)}}, NaN bounds where there is one clip; labels: names of the key's parts.
     """
     signed = lambda value: f"{round(value, 1) + 0.0:+.1f}"
     cell = lambda change, low, high: signed(change) if np.isnan(low) else f"{signed(change)} [{signed(low)}, {signed(high)}]"
-    lines = [{"method": m, "backbone": b, **{metric: cell(*gain) for metric, gain in row.items()}} for (m, b), row in differences.items()]
+    lines = [{**dict(zip(labels, key, strict=True)), **{metric: cell(*gain) for metric, gain in row.items()}} for key, row in differences.items()]
     return pd.DataFrame(lines)
 
 
 def save_figure(out: str | Path, figure: Figure, name: str = "figure.png") -> None:
     """Write one figure into a report folder, "" to write nothing."""
     if str(out):
-        _write_together(Path(out), {name: _png(figure)})
+        write_together(Path(out), {name: _png(figure)})

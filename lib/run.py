@@ -17,6 +17,7 @@ import papermill
 
 from lib import paths
 from lib.files import DataMissingError, problem
+from lib.page import write_page
 from lib.paths import REPORTS, ROOT
 from lib.progress import quiet
 from lib.report import profile_readme
@@ -240,6 +241,7 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
     with _environment(folder.parent):
         failures = _each(list(known), work)
     profile_readme(folder)
+    write_page(folder)
     if failures:
         what = f"{len(failures)} of {len(known)} notebooks failed; see failed.ipynb in their folders in {folder}:"
         raise RunError("\n".join([what, *failures]))

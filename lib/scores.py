@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.boundary import EDGES_PX, accuracy_by_distance
 from lib.data import Clip, Predictions
 from lib.metrics import ClipCounts, count_clip, summarise
 from lib.study import Study
 
 SCORE_VERSION = 1  # raise it when counts change although labels do not
+BOUNDARY_VERSION = 1  # the same for counts by distance to the boundary
 
 
 def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_of: Callable[[Clip], str] | None = None) -> list[ClipCounts]:
@@ -30,8 +32,7 @@ def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_
     for clip in study.dataset.clips:
         path = None
         if made_of is not None:
-            parts = [SCORE_VERSION, len(study.dataset.classes), clip.name, content(clip), made_of(clip)]
-            path = study.cache / "counts" / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}.npz"
+            path = _cached(study, "counts", SCORE_VERSION, len(study.dataset.classes), clip.name, content(clip), made_of(clip))
         if path and path.exists():
             counts.append(_read(path))
             continue
@@ -40,6 +41,25 @@ def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_
             _write(path, counts[-1])
     study.clock("vote and score", begun)
     return counts
+
+
+def score_near_boundary(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_of: Callable[[Clip], str]) -> list[np.ndarray]:
+    """Count right pixels by distance to the true boundary, (2, B) for every clip as `lib.boundary.accuracy_by_distance` does; arguments as for `score`."""
+    begun, counts = time.perf_counter(), []
+    for clip in study.dataset.clips:
+        path = _cached(study, "boundary", BOUNDARY_VERSION, EDGES_PX, clip.name, content(clip), made_of(clip))
+        if not path.exists():
+            found = accuracy_by_distance((clip.truth(t) for t in range(len(clip))), labels_of(clip))
+            _save(path, counts=found)
+        with np.load(path, allow_pickle=False) as saved:
+            counts.append(saved["counts"])
+    study.clock("distance to the boundary", begun)
+    return counts
+
+
+def _cached(study: Study, folder: str, *made_of) -> Path:
+    """Name the file of counts that depend on `made_of`."""
+    return study.cache / folder / f"{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]}.npz"
 
 
 @lru_cache(maxsize=4096)
@@ -59,9 +79,14 @@ def compare(study: Study, clip: Clip, labels: dict[str, Iterable[np.ndarray]]) -
 
 
 def _write(path: Path, counts: ClipCounts) -> None:
+    _save(path, **{f.name: np.asarray(getattr(counts, f.name)) for f in fields(ClipCounts)})
+
+
+def _save(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part.npz")
-    np.savez(part, **{f.name: np.asarray(getattr(counts, f.name)) for f in fields(ClipCounts)})
+    np.savez(part, **arrays)
     os.replace(part, path)
 
 

@@ -161,17 +161,12 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
     """
     folder, n_classes = DATA / "predictions" / study.profile.name / name, len(study.dataset.classes)
     if not folder.is_dir():
-        weights = DATA / study.profile.name / "weights" / f"{name}.safetensors"
-        if study.profile.name == "camvid" and not weights.exists():
-            key = hashlib.sha256(str(study.root.resolve()).encode()).hexdigest()[:8]
-            weights = study.cache / f"{name}_{key}.safetensors"
-            if not weights.exists():
-                _train_base(study, name, weights)
+        try:
+            weights = base_weights(study, name)
+        except NotRun as reason:
+            raise NotRun(f"no predictions in {shown(folder)} and {reason}") from None
         from lib import segmentors
         from lib.segmentors.predict import predict
-
-        if not weights.exists() or name not in segmentors.names():
-            raise NotRun(f"no predictions in {_shown(folder)} and no weights {_shown(weights)}")
 
         digest = hashlib.sha256(weights.read_bytes() + "".join(fingerprint(c) for c in study.dataset.clips).encode()).hexdigest()[:16]
         folder, begun = study.cache / "predictions" / f"{name}_{digest}", time.perf_counter()
@@ -180,20 +175,48 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
     return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
 
 
+def base_weights(study: Study, name: str) -> Path:
+    """Find a base model's weights, DATA/<profile>/weights/<name>.safetensors; on `camvid` train them when there are none.
+
+    Raises:
+        NotRun: there are none, or `name` is a model that the library does not build.
+    """
+    from lib import segmentors
+
+    weights = DATA / study.profile.name / "weights" / f"{name}.safetensors"
+    if study.profile.name == "camvid" and not weights.exists():
+        key = hashlib.sha256(str(study.root.resolve()).encode()).hexdigest()[:8]
+        weights = study.cache / f"{name}_{key}.safetensors"
+        if not weights.exists():
+            _train_base(study, name, weights)
+    if not weights.exists() or name not in segmentors.names():
+        raise NotRun(f"no weights {shown(weights)}")
+    return weights
+
+
+def find_clip(study: Study, clip: str = "") -> Clip:
+    """Find a clip by name, by default the profile's example.
+
+    Raises:
+        ValueError: no such clip.
+    """
+    clips = {c.name: c for c in study.dataset.clips}
+    chosen = clip or study.profile.example or next(iter(clips))
+    if chosen not in clips:
+        raise ValueError(f"Expected `clip` to be one of {', '.join(list(clips)[:8])} ..., but got {chosen!r}.")
+    return clips[chosen]
+
+
 def example(study: Study, clip: str = "", model: str = "") -> tuple[Clip, str, Predictions]:
     """Choose a clip and a base model by name, by default the profile's example and its first model that can be run.
 
     Raises:
         ValueError: no such clip.  NotRun: the model, or every model of the profile, lacks its inputs.
     """
-    clips = {c.name: c for c in study.dataset.clips}
-    chosen = clip or study.profile.example or next(iter(clips))
-    if chosen not in clips:
-        raise ValueError(f"Expected `clip` to be one of {', '.join(list(clips)[:8])} ..., but got {chosen!r}.")
-    reasons = []
+    chosen, reasons = find_clip(study, clip), []
     for name in [model] if model else [name for name, *_ in study.profile.models]:
         try:
-            return clips[chosen], name, predictions_of(study, name)[chosen]
+            return chosen, name, predictions_of(study, name)[chosen.name]
         except NotRun as reason:
             reasons.append(f"{name}: {reason}")
     raise NotRun("; ".join(reasons))
@@ -208,7 +231,7 @@ def _train_base(study: Study, name: str, out: Path) -> None:
     study.clock(f"train {name}", begun)
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """A path as a reader of a report should see it: relative to the project."""
     return f"data/{path.relative_to(DATA)}" if path.is_relative_to(DATA) else path.name
 

@@ -153,11 +153,14 @@ def test_interrupt_ends_with_130(tmp_path):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """An empty data folder, with no SAM 2 in it or in the hub's cache."""
+    """An empty data folder, with no SAM 2 in it or in the hub's cache, an empty cache, and a machine of known rate."""
     import huggingface_hub
 
-    from lib import sam
+    from lib import cost, sam
+    from lib.flops import Rate
 
+    monkeypatch.setattr(cost, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cost, "calibrate", lambda *_: Rate(1000, 1000, 100, 100, "a rate by decree"))
     monkeypatch.setattr(checker, "DATA", tmp_path / "data")
     monkeypatch.setattr(sam, "MICRO_WEIGHTS", tmp_path / "data/mini/weights/micro_sam2.safetensors")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
@@ -193,6 +196,17 @@ def test_check_finds_step_by_step(data, clips, capsys, monkeypatch):
     write_labels(predictions / "street" / "00000099.png", np.zeros((13, 17), np.uint8))
     assert cli.main(["check", "--profile", "vspw"]) == 1
     assert "MISSING  base model cffm-b1" in (out := capsys.readouterr().out) and "00000099" in out
+
+
+def test_check_says_what_to_expect_where_the_data_are(data, clips, capsys):
+    """Without SAM 2 and base models too: what a run would cost helps to decide whether to fetch them."""
+    assert cli.main(["check", "--profile", "vspw"]) == 1 and "What to expect" not in capsys.readouterr().out
+    data.mkdir()
+    (data / "vspw").symlink_to(clips[1])
+    assert cli.main(["check", "--profile", "vspw"]) == 1
+    found = capsys.readouterr().out.partition("\nWhat to expect:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.partition(":")[0] for line in found] == ["  frames", "  masklets", "  time", "  memory"]
+    assert found[0] == "  frames: 35 in 2 clips of 13x17" and "assumed" in found[1] and "estimated" in found[2] and "a rate by decree" in found[2] and "GB" in found[3]
 
 
 def test_check_agrees_with_the_study_on_where_weights_lie(data, clips, monkeypatch):

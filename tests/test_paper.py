@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lib.paper import TABLES, read_paper_table
+from lib.paper import TABLES, default_setting, printed_changes, read_paper, read_paper_table
 
 FULL = ["method", "backbone", "mIoU", "wIoU", "mBIoU", "mVC8", "mVC16"]
 ABLATION = ["setting", "mIoU", "wIoU", "mVC8", "mVC16"]
@@ -102,3 +102,23 @@ def test_dashes_are_where_the_paper_prints_them():
 def test_an_unknown_table_is_refused(number):
     with pytest.raises(ValueError, match="1 to 7"):
         read_paper_table(number)
+
+
+def test_printed_changes_by_hand():
+    changes = printed_changes(read_paper())
+    assert {part: len(rows) for part, rows in changes.items()} == {
+        "refiner": 11, "cross": 4, "below": 3, "fill": 4, "encoder": 3, "trained": 3, "window": 1, "grid": 3, "iou": 5, "stability": 5}
+    assert changes["refiner"]["CFFM MiT-B1", ""] == {"mIoU": 1.8, "wIoU": 1.1, "mBIoU": 4.6, "mVC8": 0.8, "mVC16": 1.0, "mBIoU - mIoU": 2.8}
+    assert "wIoU" not in changes["refiner"]["TV3S MiT-B2", ""]  # a dash
+    assert changes["cross"]["DVIS (Swin-L, offline)", ""] == {"mIoU": 0.2, "mBIoU": 1.4, "mVC8": 0.4, "mVC16": 0.6, "mBIoU - mIoU": 1.2}
+    assert changes["window"]["CFFM MiT-B1", "32 - 1"] == {"mIoU": 0.1, "wIoU": 0.0, "mVC8": 1.2, "mVC16": 1.2}
+    assert changes["grid"]["CFFM MiT-B1", "8 - 16"]["mIoU"] == -0.5
+    assert changes["iou"]["CFFM MiT-B1", "0.9 - 0.6"]["mIoU"] == -0.6 and changes["stability"]["CFFM MiT-B1", "0.4 - 0.8"]["mIoU"] == 0.1
+    assert changes["below"]["CFFM MiT-B1", ""]["mIoU"] == -20.47 and changes["fill"]["I-SAM2 with CFFM MiT-B1", ""]["mIoU"] == 2.87
+    assert changes["fill"]["I-CFFM MiT-B2", ""]["mVC16"] == 10.3 and changes["encoder"]["I-CFFM MiT-B0", ""]["mBIoU"] == 7.8
+    assert changes["trained"]["CFFM MiT-B0", ""]["mIoU"] == -5.5
+
+
+def test_default_settings_are_printed_rows():
+    assert [default_setting(number) for number in (4, 5, 6, 7)] == ["32", "16", "0.6", "0.8"]
+    assert all(default_setting(number) in set(read_paper_table(number).setting) for number in (4, 5, 6, 7))

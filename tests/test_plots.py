@@ -18,6 +18,7 @@ from lib.data import CAMVID_CLASSES, VOID, VSPW_CLASSES, Clip, read_vspw
 from lib.masklets import FrameMasklets, Masklets
 from lib.mini.sprites import COLOURS as MINI
 from lib.paths import DATA
+from lib.plots.style import small_png
 from lib.tables import COLUMNS, LABELS
 
 SIZE = (13, 17)
@@ -231,6 +232,30 @@ def test_a_notebook_shows_a_figure_that_ends_a_cell(clip):
     assert data["text/plain"].startswith("<NotebookFigure size 1700x") and " at 0x" not in data["text/plain"]
 
 
+def test_gallery_shows_frames_of_several_clips_in_their_own_shape(clip):
+    wide = Clip("wide", ("0",), lambda: (13, 34), lambda t: np.zeros((13, 34, 3), np.uint8), lambda t: np.hstack([truth(t)] * 2))
+    rows = [("drive, frame 4\n+3.0", clip, 4, {"base": base, "refined": truth}), ("wide", wide, 0, {"base": wide.truth, "refined": [wide.truth(0)]})]
+    fig = plots.gallery(rows, zoom=True, title="Two clips")
+    assert [text.get_text() for text in fig.texts] == ["Two clips", "drive, frame 4\n+3.0", "wide"]
+    height, width = (lambda box: (box.height * fig.get_figheight(), box.width * fig.get_figwidth()))(fig.axes[0].get_position())
+    assert height / width == pytest.approx(13 / 17)
+    other = fig.axes[6].get_position()
+    assert other.height * fig.get_figheight() / (other.width * fig.get_figwidth()) == pytest.approx(13 / 34)
+    assert any("Nothing was measured" in text.get_text() for text in plots.gallery([], title="T").texts)
+
+
+def test_256_colours_keep_a_small_class_and_white():
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    photo[:, :40] = 255
+    photo[50:60, 100:120] = (37, 0, 125)  # a rare class in 0.3 % of the picture
+    small = np.asarray(Image.open(io.BytesIO(small_png(Image.fromarray(photo)))).convert("RGB")).astype(int)
+    assert (small[:, :40] == 255).all()
+    assert abs(small[50:60, 100:120] - (37, 0, 125)).max() < 20
+    flat = np.where(np.arange(100)[:, None, None] < 50, (213, 94, 0), (0, 114, 178)).astype(np.uint8).repeat(40, 1)
+    assert (np.asarray(Image.open(io.BytesIO(small_png(Image.fromarray(flat)))).convert("RGB")) == flat).all()
+
+
 def masklets_of(clip):
     """A car in frames 0..4, none at all later."""
     rle = lambda t: coco.encode(np.asfortranarray(truth(t) == VSPW_CLASSES.index("car")).astype(np.uint8))
@@ -315,9 +340,14 @@ def test_one_clip_has_no_interval_and_says_so():
 
 def test_measured_and_printed_share_a_scale_only_on_the_same_data():
     rows = table(line("CFFM", "MiT-B1", 38.0, 37.0, 39.0, 38.5), line("SAM2-CFFM", "MiT-B1", 40.0, 39.0, 41.0, 40.3))
-    measured, paper = plots.before_after(rows, metrics=("mIoU",)).axes
+    fig = plots.before_after(rows, metrics=("mIoU",))
+    measured, paper = fig.axes
     assert measured.get_xlim() == paper.get_xlim() and measured.get_xlim()[0] < 35.4 and measured.get_xlim()[1] > 78
-    assert list(dots(paper)) == [35.4, 36.7, 38.5, 40.3] and spans(paper) == [(35.4, 36.7), (38.5, 40.3)]  # joined, no intervals
+    assert list(dots(paper)) == [35.4, 36.7] and spans(paper) == [(35.4, 36.7)]  # joined, no intervals
+    assert {x: dots(measured)[x] for x in (38, 40, 38.5, 40.3)} == {38: (BASE, True), 40: (REFINED, True), 38.5: (BASE, False), 40.3: (REFINED, False)}
+    (row,) = {float(a.get_ydata()[0]) for a in measured.lines if list(a.get_xdata()) in ([38.5], [38.0])}  # printed beside what was measured
+    assert fig.legends[0].get_texts()[-1].get_text() == "hollow: printed in the paper"
+    assert any("models not measured here" in text.get_text() for text in fig.texts)
 
 
 def test_a_table_without_measurements_or_without_printed_numbers():

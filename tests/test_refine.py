@@ -54,6 +54,22 @@ def work(monkeypatch):
     return log
 
 
+def test_forecast_comes_once_before_the_first_cut(folders, work, caplog, tmp_path):
+    """It is of the clips that need masklets: not of one that is finished, nor of one whose masklets are there."""
+    asked = []
+    forecast = lambda sam, clips, settings, **options: asked.append(([c.name for c in clips], list(work), options)) or f"{sam}: a while"
+    caplog.set_level(logging.INFO, "lib")
+    go(work, *folders, forecast=forecast, objects_per_batch=3)
+    assert asked == [(["park", "street"], ["load"], {"objects_per_batch": 3})] and caplog.messages[0] == "sam: a while"
+    go(work, *folders, forecast=forecast)
+    (folders[2] / "street" / "frame0.png").unlink()
+    go(work, *folders, forecast=forecast)
+    assert [clips for clips, *_ in asked] == [["park", "street"], ["street"]]
+    masklets_of("park").save(tmp_path / "masklets/park.json")
+    go(work, *folders[:2], tmp_path / "other", forecast=forecast, masklets=tmp_path / "masklets")
+    assert [clips for clips, *_ in asked][2:] == [["street"]]
+
+
 def go(work, *folders, votes=VoteSettings(), settings=SETTINGS, **options):
     return refine_folder(*folders, lambda: work.append("load") or "sam", settings, votes, **options)
 

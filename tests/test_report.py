@@ -114,6 +114,14 @@ Why not:
 """
 
 
+def test_tables_of_text_stand_before_the_numbers(table):
+    front = {"Ledger": pd.DataFrame([("it *rises*", "-1.0 | no")], columns=["claim", "verdict"]), "Slips": pd.DataFrame(columns=["what"])}
+    page = report.markdown(table, NOT_RUN, "Claims on mini", ["A note."], front)
+    plain = report.markdown(table, NOT_RUN, "Claims on mini", ["A note."])
+    text = "## Ledger\n\n| claim | verdict |\n| --- | --- |\n| it \\*rises\\* | -1.0 \\| no |\n\n## Slips\n\nNone.\n\n## Numbers\n\n"
+    assert text in page and page.replace(text, "") == plain
+
+
 def test_equal_reasons_are_one_line():
     rows = [("CFFM", f"MiT-B{i}", "") for i in range(20)]
     table = pd.DataFrame([(*row, "mIoU", NAN, NAN, NAN, 40.0 + i) for i, row in enumerate(rows)], columns=report.COLUMNS)
@@ -280,3 +288,13 @@ def test_profile_readme(tmp_path, table, figure):
         assert (mini / link).exists(), link
     with pytest.raises(DataMissingError, match="nowhere"):
         report.profile_readme(tmp_path / "nowhere")
+
+
+def test_gains_are_signed_and_named_by_their_keys():
+    nan = float("nan")
+    by_model = report.gains({("CFFM", "MiT-B1"): {"mIoU": (1.25, 0.4, 2.0), "mVC8": (-0.04, nan, nan)}})
+    assert by_model.to_dict("records") == [{"method": "CFFM", "backbone": "MiT-B1", "mIoU": "+1.2 [+0.4, +2.0]", "mVC8": "+0.0"}]
+    by_value = report.gains({("8", "default"): {"mIoU": (-1.0, -2.0, 0.0)}}, ("value", "minus"))
+    assert by_value.to_dict("records") == [{"value": "8", "minus": "default", "mIoU": "-1.0 [-2.0, +0.0]"}]
+    with pytest.raises(ValueError):
+        report.gains({("8", "default"): {}}, ("value",))

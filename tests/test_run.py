@@ -64,9 +64,10 @@ def test_report_is_written_and_a_rerun_makes_no_difference(folders, tmp_path, ca
         results.append(contents(reports))
         (reports / "real" / "table1" / "stale.csv").write_text("of an earlier run")
     assert results[0] == results[1] and contents(notebooks) == source
-    assert set(results[0]) == {"real/README.md", "real/table1/notebook.ipynb", "real/table1/table.md"}
+    assert set(results[0]) == {"real/README.md", "real/index.html", "real/table1/notebook.ipynb", "real/table1/table.md"}
     assert (reports / "real" / "table1" / "table.md").read_text() == "# A table on real\n\nwindow 8\n"
-    assert "A table on real" in (reports / "real" / "README.md").read_text()
+    for page in ("README.md", "index.html"):
+        assert "A table on real" in (reports / "real" / page).read_text()
     executed = (reports / "real" / "table1" / "notebook.ipynb").read_text()
     assert text_of(reports / "real" / "table1" / "notebook.ipynb") == f"real {str(tmp_path / 'user {data}')!r} 8\n['real', 8]"
     assert "papermill" not in executed and "execution\":" not in executed and "iopub" not in executed and str(reports) not in executed

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib import scores, study
+from lib.boundary import accuracy_by_distance
 from lib.config import PROFILES
 from lib.data import Dataset
 from lib.metrics import ClipCounts
@@ -40,6 +41,18 @@ def test_other_labels_or_another_truth_are_counted_anew(run):
     other = replace(run, dataset=replace(run.dataset, clips=(replace(clip, read_truth=lambda t: np.zeros((13, 17), np.uint8)),)))
     (c,) = scores.score(other, right, lambda clip: "right")
     assert c.truth_px[0] == 20 * 13 * 17 != a.truth_px[0]
+
+
+def test_counts_near_the_boundary_are_those_of_the_clip_and_kept(run):
+    calls = []
+    labels_of = lambda clip: calls.append(clip.name) or [np.roll(clip.truth(t), 1) for t in range(len(clip))]
+    (first,), (second,) = (scores.score_near_boundary(run, labels_of, lambda clip: "rolled") for _ in range(2))
+    (clip,) = run.dataset.clips
+    truths = [clip.truth(t) for t in range(len(clip))]
+    assert len(calls) == 1 and first.dtype == second.dtype == np.int64
+    assert first.tolist() == second.tolist() == accuracy_by_distance(truths, [np.roll(t, 1) for t in truths]).tolist()
+    scores.score_near_boundary(run, labels_of, lambda clip: "other")
+    assert len(calls) == 2
 
 
 def test_without_a_name_nothing_is_kept(run, tmp_path):

@@ -1,12 +1,11 @@
 """The networks and their weights."""
 
-import zlib
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from seeded import assert_digest, seeded, seeded_features, seeded_input
 
 from lib.data import DataError, DataMissingError
 from lib.segmentors import build, load, load_backbone, names
@@ -22,43 +21,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-# --- equality with the authors' networks: seeded weights and inputs, digests of the original code's outputs ---
-
-
-def random_state(key, seed):
-    return np.random.RandomState((zlib.crc32(key.encode()) + seed) % 2**32)
-
-
-def seeded_input(key, shape):
-    return torch.from_numpy(random_state(key, 1).standard_normal(shape).astype(np.float32))
-
-
-def seeded_weight(key, shape):
-    random = random_state(key, 0)
-    if key.endswith("running_var"):
-        return 0.5 + random.random_sample(shape)
-    z = random.standard_normal(shape)
-    if key.endswith("running_mean"):
-        return 0.1 * z
-    if len(shape) == 1:
-        return (1 if key.endswith("weight") else 0) + 0.1 * z
-    return z / np.sqrt(np.prod(shape[1:]))
-
-
-def seeded(module, prefix):
-    state = {key: torch.from_numpy(np.float32(seeded_weight(prefix + key, tuple(value.shape)))) if value.is_floating_point() else value
-             for key, value in module.state_dict().items()}
-    module.load_state_dict(state)
-    return module.eval()
-
-
-def assert_digest(tensor, mean, std, projection, first):
-    tensor = tensor.double()
-    weights = np.random.RandomState(7).standard_normal(tensor.shape)
-    assert tensor.mean().item() == pytest.approx(mean, abs=1e-4)
-    assert tensor.std().item() == pytest.approx(std, abs=1e-4)
-    assert (tensor.numpy() * weights).sum() / np.sqrt(tensor.numel()) == pytest.approx(projection, abs=1e-3)
-    assert tensor.flatten()[:4].tolist() == pytest.approx(first, abs=1e-4)
+# --- equality with the authors' networks ---
 
 
 @torch.no_grad()
@@ -81,8 +44,7 @@ def test_mit_equals_the_original():
 @torch.no_grad()
 def test_decoder_equals_the_original(width, digest):
     dims = WIDTHS[width].dims
-    features = [seeded_input(f"c{i + 1}", (1, dim, 24 >> i, 40 >> i)) for i, dim in enumerate(dims)]
-    logits = seeded(MLPDecoder(dims), "decode_head.")(features)
+    logits = seeded(MLPDecoder(dims), "decode_head.")(seeded_features(width, 1, (96, 160)))
     assert logits.shape == (1, 124, 24, 40)
     assert_digest(logits, *digest)
 
@@ -124,6 +86,25 @@ def test_micro_widths(name):
     logits = model(images)
     assert logits.shape == (3, 7, 16, 24)
     torch.testing.assert_close(model(images[1:2])[0], logits[1], atol=1e-5, rtol=1e-4)  # frames do not see each other
+
+
+@pytest.mark.parametrize("name", ["segformer-n0", "cffm-n0", "mrcfa-n0", "tv3s-n0"])
+@torch.no_grad()
+def test_bfloat16_autocast(name, recwarn):
+    model, images = seeded(build(name, 5), ""), torch.randn(4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    labels = model(images).argmax(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(images)
+    assert half.dtype == torch.bfloat16 and (half.argmax(1) == labels).float().mean() > 0.9
+    assert not recwarn.list
+
+
+def test_all_names_build():
+    for name in names():
+        with torch.device("meta"):
+            model = build(name)
+        assert [child for child, _ in model.named_children()] == ["backbone", "decode_head"]
+        assert (model.scale is None) == ("-n" in name) and model.n_frames == (1 if name.startswith("segformer") else 4)
 
 
 def test_unknown_names_are_refused():

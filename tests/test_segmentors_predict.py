@@ -9,6 +9,7 @@ from toy import make_dataset, picture
 
 from lib.data import read_predictions, write_labels
 from lib.progress import quiet
+from lib.segmentors import build
 from lib.segmentors.predict import contenders, normalise, predict, predict_frames, to_labels, to_network_size
 
 
@@ -96,6 +97,8 @@ def test_predict_frames_refuses():
         predict_frames(model, [picture(0).astype(np.float32)])
     with pytest.raises(ValueError, match="training mode"):
         predict_frames(model.train(), [picture(0)])
+    with pytest.raises(ValueError, match="CFFM looks at 4 frames"):
+        predict_frames(build("cffm-n0").eval(), [picture(0)])
 
 
 def test_predict_writes_and_resumes(tmp_path):

@@ -205,6 +205,8 @@ def test_train_refuses(tmp_path):
     unlabelled = Dataset("toy", "test", ("a",), (Clip("clip0", ("0",), partial(tuple, (64, 96)), picture),))
     with pytest.raises(DataError, match="clip0: expected labels"):
         train("segformer-n0", unlabelled, tmp_path / "a.safetensors", SMALL)
+    with pytest.raises(ValueError, match="one frame at a time, but got 'tv3s-n0'"):
+        train("tv3s-n0", make_dataset(), tmp_path / "a.safetensors", SMALL)
     with pytest.raises(ValueError, match="safetensors"):
         train("segformer-n0", make_dataset(), tmp_path / "a.pth", SMALL)
 

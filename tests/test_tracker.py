@@ -1,5 +1,7 @@
 """The tracker against stock sam2, and its shared work against each setting alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,17 +79,22 @@ def test_proposals_equal_stock_field_by_field(frames, micro):
 
 
 def test_shared_settings_equal_each_alone(frames, micro):
-    settings = (LOOSE, MaskletSettings(window=2), MaskletSettings(window=1, grid=8), MaskletSettings(stability=0.9), MaskletSettings(iou=0.8))
+    """An ablation of every field at once: windows that start apart, end short and choose the same candidate; several grids; all thresholds, two fields at a time."""
+    base = MaskletSettings(window=5, grid=3)
+    varied = [{"window": w} for w in (1, 2, 3, 4)] + [{"grid": g} for g in (2, 4)] + [{"iou": x} for x in (0.4, 0.9)] + [{"stability": x} for x in (0.4, 0.95)]
+    varied += [{"window": w, "iou": 0.4, "stability": 0.4} for w in (2, 3)]
+    settings = (base, *(replace(base, **fields) for fields in varied))
     together = masklets.segment_all(micro, clip_of(frames), settings)
     for setting, shared in zip(settings, together):
         alone = masklets.segment(micro, clip_of(frames), setting)
         assert shared.settings == setting
         for t in range(len(frames)):
             assert shared.frames[t].ids == alone.frames[t].ids and shared.frames[t].start == alone.frames[t].start == t - t % setting.window
-            assert shared.frames[t].iou == alone.frames[t].iou
+            assert shared.frames[t].iou == alone.frames[t].iou and shared.frames[t].stability == alone.frames[t].stability
             if shared.frames[t].ids:
                 assert ious(shared.masks(t), alone.masks(t)).min() >= 0.999
-    assert len({len(m.frames[0].ids) for m in together}) > 2, "the settings must differ for this to mean anything"
+    found = [tuple(len(frame.ids) for frame in m.frames) for m in together]
+    assert len(set(found)) > 6 and min(map(min, found)) > 0, "the settings must differ for this to mean anything"
 
 
 def test_ids_are_new_in_each_window(frames, micro):

@@ -13,7 +13,7 @@ from lib.data import VSPW_CLASSES
 from lib.mini import sprites
 
 SIZE = (240, 427)  # height, width: half of VSPW's 480x853
-SEEDS = {"train": 10_000, "val": 20_000}  # first seed of a split: at most 10,000 train scenes
+SEEDS = {"train": 10_000, "val": 20_000, "vipseg": 30_000}  # first seed of a split: at most 10,000 scenes each
 CLASS_ID = {name: VSPW_CLASSES.index(name) for name in sprites.COLOURS}
 
 
@@ -27,6 +27,8 @@ class Look:
     noise_grey: tuple[float, float] = (3.0, 7.0)  # sensor noise, standard deviation in grey levels
     n_things: tuple[int, int] = (7, 13)  # standing and moving things per scene
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)  # colour cast of the camera, RGB
+    hue_deg: float = 0.0  # turn of all colours about the grey axis
+    saturation: float = 1.0  # 0: grey; 1: as they are
 
 
 @dataclass
@@ -195,10 +197,20 @@ def render(scene: Scene, t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         _draw_thing(image, regions, thing, t, dx, dy)
     rng = np.random.default_rng((scene.seed, t))
     image *= np.float32(look.gain) * (1 + rng.normal(0, 0.015))
+    if (look.hue_deg, look.saturation) != (0.0, 1.0):
+        image = image @ _recolour(look).T
     sigma = look.noise_grey[0] + (look.noise_grey[1] - look.noise_grey[0]) * ((scene.seed * 7919) % 97) / 96
     image += rng.standard_normal((h, w, 3), np.float32) * sigma
     lookup = np.array([CLASS_ID[name] for name in scene.classes], np.uint8)
     return np.clip(image + 0.5, 0, 255).astype(np.uint8), lookup[regions], regions
+
+
+def _recolour(look: Look) -> np.ndarray:
+    """The (3, 3) matrix that turns RGB about the grey axis and moves it towards grey; greys stay as they are."""
+    turn, third = np.deg2rad(look.hue_deg), np.full((3, 3), 1 / 3)
+    axis = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    rotation = np.cos(turn) * np.eye(3) + (1 - np.cos(turn)) * third + np.sin(turn) * axis
+    return (look.saturation * rotation + (1 - look.saturation) * third).astype(np.float32)
 
 
 def _draw_thing(image, regions, thing, t, dx, dy):

@@ -23,7 +23,7 @@ def _by_model(table: pd.DataFrame, column: str) -> dict[str, dict[str, dict[str,
     return found
 
 
-def _panels(fig: Figure, y: float, row_px: float, models: Sequence[str], metrics: Sequence[str], left: float) -> list:
+def panels(fig: Figure, y: float, row_px: float, models: Sequence[str], metrics: Sequence[str], left: float) -> list:
     """Make a panel per metric, side by side, with a row per model."""
     width, axes = (WIDTH_PX - left - 24) / len(metrics), []
     for k, metric in enumerate(metrics):
@@ -40,48 +40,56 @@ def _panels(fig: Figure, y: float, row_px: float, models: Sequence[str], metrics
     return axes
 
 
-def _dot(ax, y: float, numbers: tuple[float, float, float], colour: str, marker: str, hollow: bool = False) -> None:
-    """Draw a value, and its interval as a line where it has one."""
+def dot(ax, y: float, numbers: Sequence[float], colour: str, marker: str, hollow: bool = False, size: float = 8, upright: bool = False) -> None:
+    """Draw (value, low, high) in row y, the interval as a line where there is one; `upright` draws it in column y."""
     value, *interval = numbers
+    turned = slice(None, None, -1 if upright else 1)
     if np.isfinite(interval).all():
-        ax.plot(interval, [y, y], color=colour, linewidth=3.5, alpha=0.55, solid_capstyle="butt")
-    ax.plot(value, y, marker, color=colour, markersize=8, markerfacecolor="white" if hollow else colour, markeredgewidth=1.8)
+        ax.plot(*(interval, [y, y])[turned], color=colour, linewidth=3.5, alpha=0.55, solid_capstyle="butt")
+    ax.plot(*(value, y)[turned], marker, color=colour, markersize=size, markerfacecolor="white" if hollow else colour, markeredgewidth=1.8)
 
 
 @style.context(STYLE)
 def before_after(table: pd.DataFrame, metrics: Sequence[str] = ("mIoU", "mBIoU", "mVC8", "mVC16"), title: str = "", paper_data: str = "VSPW") -> Figure:
-    """Plot base, refined and the controls of each measured model with their intervals; apart from them, hollow, the paper's base and refined.
+    """Plot base, refined and the controls of each measured model with their intervals; hollow, what the paper prints for it, and apart from them the paper's other models.
 
     Args: table: tidy, as `lib.report` takes it, with methods named `X`, `SAM2-X`, `Majority-X`, `TrueRegions-X`; title: names the profile;
         paper_data: what the printed numbers were measured on.
-    Returns: a panel per metric, each with its own scale; measured and printed share it only if some row has both, that is, on the same data.
+    Returns: a panel per metric, each with its own scale; the two blocks share it only if some row is both measured and printed, that is, on the same data.
     """
     measured = _by_model(table, "measured")
-    paper = {model: found for model, found in _by_model(table, "paper").items() if {"base", "refined"} <= found.keys()}
+    printed = _by_model(table, "paper")
+    paper = {model: found for model, found in printed.items() if {"base", "refined"} <= found.keys() and model not in measured}
+    both = printed.keys() & measured.keys()
     roles = [role for role in ROLES if any(role in found for found in (*measured.values(), *paper.values()))]
     with_interval = table.loc[table["measured"].notna(), "low"].notna().any()
     note = "lines: 95 % interval, bootstrap over clips" if with_interval else "no intervals: they need two clips or more"
     blocks = [(f"Measured here, in percent ({note})" if measured else "Nothing was measured here", measured, 34 * len(roles) + 28)]
-    blocks += [(f"Paper, {paper_data}: printed numbers, in percent (no intervals)", paper, 44)] * bool(paper)
+    others = ", models not measured here" if both else ""
+    blocks += [(f"Paper, {paper_data}{others}: printed numbers, in percent (no intervals)", paper, 44)] * bool(paper)
     y = 64 if title else 16
     fig = new_figure(y + sum(row_px * len(rows) + (150 if rows else 48) for _, rows, row_px in blocks) + 60, title)
     left = 50 + 14 * max((len(model) for _, rows, _ in blocks for model in rows), default=0)
     same_data, above = (table["measured"].notna() & table["paper"].notna()).any(), []
     for heading, rows, row_px in blocks:
         write(fig, 16, y, heading, fontsize=13)
-        axes = _panels(fig, y + 86, row_px, list(rows), metrics, left) if rows else []
+        axes = panels(fig, y + 86, row_px, list(rows), metrics, left) if rows else []
         for ax, metric in zip(axes, metrics):
-            for i, found in enumerate(rows.values()):
+            for i, (model, found) in enumerate(rows.items()):
                 drawn = {role: found[role][metric] for role in roles if metric in found.get(role, {})}
                 if rows is paper:
                     ax.plot([value for value, *_ in drawn.values()], [i] * len(drawn), color="#999999", linewidth=1.5)
                 for role, numbers in drawn.items():
                     offset = 0 if rows is paper else (roles.index(role) - (len(roles) - 1) / 2) * 34 / row_px
-                    _dot(ax, i + offset, numbers, *ROLES[role][2:], hollow=rows is paper)
+                    if rows is measured and metric in printed.get(model, {}).get(role, {}):
+                        dot(ax, i + offset, printed[model][role][metric], *ROLES[role][2:], hollow=True, size=11)
+                    dot(ax, i + offset, numbers, *ROLES[role][2:], hollow=rows is paper)
         for ax, other in zip(axes, above if same_data else []):
             ax.sharex(other)
         above, y = axes, y + row_px * len(rows) + (150 if rows else 48)
     handles = [Line2D([], [], color=ROLES[r][2], marker=ROLES[r][3], markersize=8, linewidth=3.5 * with_interval, label=ROLES[r][1]) for r in roles]
+    if both:
+        handles.append(Line2D([], [], color=GREY, marker="o", markerfacecolor="white", markersize=11, linewidth=0, label="hollow: printed in the paper"))
     fig.legend(handles=handles, loc="lower center", ncols=4, handlelength=1.6, columnspacing=1.6)
     return fig
 
@@ -98,13 +106,13 @@ def differences(paired: Mapping, title: str = "", metrics: Sequence[str] = ("mIo
     known = any(np.isfinite(low) for found in rows.values() for _, low, _ in found.values())
     note = "lines: 95 % interval, paired over clips; grey: it holds zero" if known else "no intervals: they need two clips or more"
     write(fig, 16, y, f"Refined minus base, in points ({note})", fontsize=13)
-    axes = _panels(fig, y + 86, row_px, list(rows), metrics, 50 + 14 * max(map(len, rows), default=0)) if rows else []
+    axes = panels(fig, y + 86, row_px, list(rows), metrics, 50 + 14 * max(map(len, rows), default=0)) if rows else []
     for ax, metric in zip(axes, metrics):
         ax.axvline(0, color=INK, linewidth=1.5)
         for i, found in enumerate(rows.values()):
             value, low, high = found.get(metric, (np.nan,) * 3)
             if np.isfinite(value):
-                _dot(ax, i + 0.16, (value, low, high), ROLES["refined"][2] if low > 0 else ROLES["base"][2] if high < 0 else GREY, "D")
+                dot(ax, i + 0.16, (value, low, high), ROLES["refined"][2] if low > 0 else ROLES["base"][2] if high < 0 else GREY, "D")
                 ax.annotate(f"{value:+.1f}", (value, i + 0.16), (0, 9), textcoords="offset points", ha="center",
                             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
     for ax in axes[1:]:

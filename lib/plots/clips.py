@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from lib.data import VOID, VSPW_CLASSES, Clip
 from lib.masklets import Masklets
-from lib.plots.style import GAP, GREY, STYLE, WIDTH_PX, add_axes, class_palette, new_figure, spread, write
+from lib.plots.style import GAP, GREY, STYLE, WIDTH_PX, add_axes, class_name, class_palette, new_figure, nothing, spread, write
 
 Columns = Mapping[str, Callable[[int], np.ndarray] | Sequence[np.ndarray]]
 
@@ -72,50 +72,73 @@ def _picture(fig: Figure, x: float, y: float, size: tuple[float, float], pixels:
 
 
 @style.context(STYLE)
-def sheet(clip: Clip, frames: Sequence[int], columns: Columns, *, zoom: bool | tuple[str, str] = False,
-          classes: Sequence[str] = VSPW_CLASSES, alpha: float = 0.8) -> Figure:
+def gallery(rows: Sequence[tuple[str, Clip, int, Columns]], *, zoom: bool | tuple[str, str] = False,
+            classes: Sequence[str] = VSPW_CLASSES, alpha: float = 0.8, title: str = "") -> Figure:
+    """Show frames in rows, each beside its label maps, with a legend of the classes (of more than 24, the largest).
+
+    Args: rows: what stands beside the row, clip, frame number, {title: label maps}, all with the titles of the first; title: names the profile;
+        others as for `sheet`.
+    Raises: ValueError as `sheet` does.
+    Source: after the qualitative figure of the paper (Fig. 3).
+    """
+    compared = ("base", "refined") if zoom is True else zoom or ()
+    if not rows:
+        return nothing(title)
+    columns = list(rows[0][3])
+    if missing := [name for name in compared if name not in columns]:
+        raise ValueError(f"Expected `zoom` to name two of the columns {columns}, but {missing[0]!r} is none.")
+    maps = [{name: of[name](t) if callable(of[name]) else of[name][t] for name in columns} for _, _, t, of in rows]
+    present, names = _classes_in(maps, classes)
+    in_line = max(1, min(len(names), WIDTH_PX // (17 * max(map(len, names)) + 70)))
+
+    head, side = 92 if title else 44, 20 + 28 * max(1 + label.count("\n") for label, *_ in rows) if len(rows) > 1 else GAP
+    width = (WIDTH_PX - side) / (1 + len(columns)) - GAP
+    sizes = [(width * clip.size[0] / clip.size[1], width) for _, clip, *_ in rows]
+    row_px = [(size[0] + GAP) * (2 if compared else 1) + (GAP if len(rows) > 1 else 0) for size in sizes]
+    fig = new_figure(head + sum(row_px) + 36 * -(-len(names) // in_line) + 14, title)
+    for r, ((label, clip, t, _), row, size) in enumerate(zip(rows, maps, sizes)):
+        image, y = clip.image(t), head + sum(row_px[:r])
+        pictures = {"frame": image} | {name: overlay(image, labels, alpha, classes) for name, labels in row.items()}
+        crop = largest_difference(*(row[name] for name in compared)) if compared else ()
+        if len(rows) > 1:
+            write(fig, side / 2, y + row_px[r] / 2 - GAP, label, rotation=90, ha="center", va="center", ma="center")
+        for c, (heading, pixels) in enumerate(pictures.items()):
+            x = side + c * (width + GAP)
+            ax = _picture(fig, x, y, size, pixels, heading if r == 0 else "")
+            if compared:
+                _frame(ax, *crop)
+                _picture(fig, x, y + size[0] + GAP, size, pixels[crop], interpolation="nearest")
+    handles = [Patch(facecolor=class_palette(classes)[i] / 255, edgecolor=GREY, linewidth=0.8, label=name) for i, name in zip(present, names)]
+    fig.legend(handles=handles, loc="lower center", ncols=in_line, handlelength=1.3, handleheight=1.0, columnspacing=1.3,
+               handletextpad=0.5, labelspacing=0.35, borderpad=0.2, borderaxespad=0.2)
+    return fig
+
+
+def _classes_in(maps: Sequence[Mapping[str, np.ndarray]], classes: Sequence[str]) -> tuple[list[int], list[str]]:
+    """List the ids that label maps show, of more than 24 the largest, and their names for a legend."""
+    counts = sum(np.bincount(labels.ravel(), minlength=256) for row in maps for labels in row.values())
+    present = sorted(i for i in np.argsort(-counts, kind="stable")[:24] if counts[i])
+    return present, ["void" if i == VOID else class_name(classes[i]) if i < len(classes) else str(i) for i in present]
+
+
+def _frame(ax, rows: slice, cols: slice) -> None:
+    """Outline a crop."""
+    box = (cols.start - 0.5, rows.start - 0.5), cols.stop - cols.start, rows.stop - rows.start
+    ax.add_patch(Rectangle(*box, fill=False, edgecolor="black", linewidth=4))
+    ax.add_patch(Rectangle(*box, fill=False, edgecolor="white", linewidth=2))
+
+
+def sheet(clip: Clip, frames: Sequence[int], columns: Columns, **options) -> Figure:
     """Show frames of a clip in rows, each beside its label maps, with a legend of the classes (of more than 24, the largest).
 
     Args: clip: its frames are the first column; frames: frame numbers, a row each; columns: {title: label maps} of the other columns,
         `{"truth": clip.truth, "base": ..., "refined": ...}`; zoom: show under each row one crop of every column, where two columns
         differ most: those titled so, True for ("base", "refined"); classes: names by class id; alpha: as for `overlay`.
     Raises: ValueError for no frame or column, a zoom on columns that are not there, labels of another size than the frame.
-    Source: after the qualitative figure of the paper (Fig. 3).
     """
-    compared = ("base", "refined") if zoom is True else zoom or ()
     if not len(frames) or not columns:
         raise ValueError(f"Expected at least one frame and one column, but got {len(frames)} and {len(columns)}.")
-    if missing := [title for title in compared if title not in columns]:
-        raise ValueError(f"Expected `zoom` to name two of the columns {list(columns)}, but {missing[0]!r} is none.")
-    maps = [{title: labels(t) if callable(labels) else labels[t] for title, labels in columns.items()} for t in frames]
-    counts = sum(np.bincount(labels.ravel(), minlength=256) for row in maps for labels in row.values())
-    present = sorted(i for i in np.argsort(-counts, kind="stable")[:24] if counts[i])
-    names = ["void" if i == VOID else classes[i].replace("_or_", " / ").replace("_", " ") if i < len(classes) else str(i) for i in present]
-    in_line = max(1, min(len(names), WIDTH_PX // (17 * max(map(len, names)) + 70)))
-
-    head, side = 44, 48 if len(frames) > 1 else GAP
-    width = (WIDTH_PX - side) / (1 + len(columns)) - GAP
-    size = width * clip.size[0] / clip.size[1], width
-    row_px = (size[0] + GAP) * (2 if compared else 1) + (GAP if len(frames) > 1 else 0)
-    fig = new_figure(head + row_px * len(frames) + 36 * -(-len(names) // in_line) + 14)
-    for r, (t, row) in enumerate(zip(frames, maps)):
-        image, y = clip.image(t), head + row_px * r
-        pictures = {"frame": image} | {title: overlay(image, labels, alpha, classes) for title, labels in row.items()}
-        if len(frames) > 1:
-            write(fig, side / 2, y + row_px / 2 - GAP, f"frame {t}", rotation=90, ha="center", va="center")
-        for c, (title, pixels) in enumerate(pictures.items()):
-            x = side + c * (width + GAP)
-            ax = _picture(fig, x, y, size, pixels, title if r == 0 else "")
-            if compared:
-                rows, cols = crop = largest_difference(row[compared[0]], row[compared[1]])
-                box = (cols.start - 0.5, rows.start - 0.5), cols.stop - cols.start, rows.stop - rows.start
-                ax.add_patch(Rectangle(*box, fill=False, edgecolor="black", linewidth=4))
-                ax.add_patch(Rectangle(*box, fill=False, edgecolor="white", linewidth=2))
-                _picture(fig, x, y + size[0] + GAP, size, pixels[crop], interpolation="nearest")
-    handles = [Patch(facecolor=class_palette(classes)[i] / 255, edgecolor=GREY, linewidth=0.8, label=name) for i, name in zip(present, names)]
-    fig.legend(handles=handles, loc="lower center", ncols=in_line, handlelength=1.3, handleheight=1.0, columnspacing=1.3,
-               handletextpad=0.5, labelspacing=0.35, borderpad=0.2, borderaxespad=0.2)
-    return fig
+    return gallery([(f"frame {t}", clip, t, columns) for t in frames], **options)
 
 
 def strip(clip: Clip, t: int, columns: Columns, **options) -> Figure:

@@ -34,16 +34,37 @@ class NotebookFigure(Figure):
     """A Figure that a notebook shows without pyplot, in 256 colours: notebooks are committed with their pictures."""
 
     def _repr_png_(self, dpi: int = 90) -> bytes:
-        full, small = io.BytesIO(), io.BytesIO()
+        full = io.BytesIO()
         self.savefig(full, format="png", dpi=dpi)
-        Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
-        return small.getvalue()
+        return small_png(Image.open(full))
+
+
+def small_png(picture: Image.Image) -> bytes:
+    """Write a picture as PNG in 256 colours: white, and those that serve a sample of its pixels best, small classes too (as median cut would not)."""
+    pixels = np.asarray(picture.convert("RGB"))
+    sample = np.random.default_rng(0).choice(pixels.reshape(-1, 3), 30000)
+    few = Image.fromarray(sample[None]).quantize(255, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    palette = (few.getpalette() + [0] * 765)[:765] + [255, 255, 255]
+    few.putpalette(palette)
+    ids = np.array(Image.fromarray(pixels).quantize(palette=few, dither=Image.Dither.NONE))
+    ids[(pixels == 255).all(2)] = 255  # not the nearest to white, but white
+    out, small = Image.fromarray(ids), io.BytesIO()
+    out.putpalette(palette)
+    out.save(small, format="PNG", optimize=True)
+    return small.getvalue()
 
 
 def new_figure(height_px: float, title: str = "") -> NotebookFigure:
     """Make an empty figure of the width that all have."""
     fig = NotebookFigure(figsize=(WIDTH_PX / DPI, round(height_px) / DPI), dpi=DPI, facecolor="white")
     write(fig, 16, 16, title, fontsize=14, fontweight="bold")
+    return fig
+
+
+def nothing(title: str = "") -> NotebookFigure:
+    """Make the figure of a report that measured nothing."""
+    fig = new_figure(120, title)
+    write(fig, 16, 64, "Nothing was measured here", fontsize=13)
     return fig
 
 
@@ -71,3 +92,8 @@ def class_palette(classes: Sequence[str] = VSPW_CLASSES) -> np.ndarray:
         if name in CLASS_COLOURS:
             palette[i] = tuple(bytes.fromhex(CLASS_COLOURS[name][1:]))
     return palette
+
+
+def class_name(name: str) -> str:
+    """Write a class's name for people: "handrail_or_fence" becomes "handrail / fence"."""
+    return name.replace("_or_", " / ").replace("_", " ")

@@ -2,12 +2,16 @@
 
 mit.py        MiT, the backbone of all
 segformer.py  the MLP decoder that every head contains, and SegFormer, the per-frame model
+cffm.py       CFFM: the target attends to ever coarser maps of itself and of three earlier frames
+mrcfa.py      MRCFA: the target gathers the tokens of three earlier frames that matter most to it
+tv3s.py       TV3S: state space models read each window through time
 predict.py    the one predict loop
 crops.py      what a training sees
 train.py      the one trainer, `python -m lib.segmentors.train`
 """
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +20,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from lib.files import DataError, DataMissingError, problem
-from lib.segmentors.mit import WIDTHS
+from lib.segmentors.cffm import CFFM
+from lib.segmentors.mrcfa import MRCFA
 from lib.segmentors.segformer import SegFormer
+from lib.segmentors.tv3s import TV3S
 
-MODELS = {"segformer": SegFormer}  # each is called with (width, n_classes, **options)
-UNUSED = ("decode_head.conv_seg.",)  # in released checkpoints, but no part of any network
+MODELS = {"segformer": SegFormer, "cffm": CFFM, "mrcfa": MRCFA, "tv3s": TV3S}  # each is called with (width, n_classes, **options)
+# In released checkpoints, but no part of any network here: a classifier that mmsegmentation adds to every head, decoders that serve MRCFA's training
+# alone, and index tables that CFFM stores.
+UNUSED = re.compile(r"decode_head\.(conv_seg\.|deco[123]\.|decoder_focal\.blocks\.\d+\.(attn\.)?(relative_position_index|valid_ind_rolled))")
 # mmcv keeps class palettes as numpy arrays beside the weights; weights_only refuses those unless told that they are harmless.
 ARRAYS = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"), np._core.multiarray._reconstruct,
           (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np._core.multiarray.scalar, np.ndarray, np.dtype,
@@ -29,7 +37,7 @@ ARRAYS = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct
 
 def names():
     """List the names that `build` knows."""
-    return tuple(f"{model}-{width}" for model in MODELS for width in WIDTHS)
+    return tuple(f"{model}-{width}" for model, kind in MODELS.items() for width in kind.widths)
 
 
 def known(name):
@@ -85,7 +93,7 @@ def read_weights(path):
                       found=f"something else ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
                       remedy="The file is damaged or of another kind: fetch it again.") from error
     state = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    state = {key: value for key, value in state.items() if not key.startswith(UNUSED)}
+    state = {key: value for key, value in state.items() if not UNUSED.match(key)}
     if not state:
         raise problem(DataError, path, expected="named tensors", found="none", remedy="Pass a file of weights, not of results or settings.")
     return state

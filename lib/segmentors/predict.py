@@ -99,7 +99,7 @@ def predict_frames(model, images, *, scale="model", bf16=False):
         (N, H, W) uint8, class ids.
 
     Raises:
-        ValueError: if frames differ in size or are not uint8 RGB, or if the model is in training mode.
+        ValueError: if frames differ in size or are not uint8 RGB, if the model is in training mode, or if it looks at several frames of a clip.
     """
     images = list(images)
     if not images:
@@ -109,6 +109,8 @@ def predict_frames(model, images, *, scale="model", bf16=False):
             raise ValueError(f"Expected `images` to be (H, W, 3) uint8 of one size, but got {image.shape} {image.dtype} beside {images[0].shape}.")
     if model.training:
         raise ValueError("Expected `model` to be in evaluation mode, but it is in training mode. Call model.eval().")
+    if getattr(model, "n_frames", 1) > 1:
+        raise ValueError(f"Expected `model` to look at one frame at a time, but {type(model).__name__} looks at {model.n_frames} frames of a clip.")
     scale = model.scale if scale == "model" else scale
     device = next(model.parameters()).device
     batch = np.stack([to_network_size(image, scale) for image in images])

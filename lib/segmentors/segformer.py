@@ -9,10 +9,17 @@ import torch.nn.functional as F
 
 from lib.segmentors.mit import WIDTHS, MiT, init_weights, to_image, to_tokens
 
+FRAMES = 4  # that the video models look at: t-9, t-6, t-3 and the target t
+
 
 def pointwise(conv, image):
     """Apply a 1x1 convolution as the matrix product it is; on one CPU thread torch has no fast convolution for it."""
     return to_image(F.linear(to_tokens(image), conv.weight.flatten(1), conv.bias), image.shape[2])
+
+
+def halve(image):
+    """(N, C, H, W) -> (N, C, H // 2, W // 2), bilinear."""
+    return F.interpolate(image, (image.shape[2] // 2, image.shape[3] // 2), mode="bilinear")
 
 
 class Projection(nn.Module):
@@ -80,6 +87,17 @@ class MLPDecoder(nn.Module):
         return pointwise(self.linear_pred, self.dropout(self.fuse(features)))
 
 
+def head_options(width, n_classes):
+    """Settings of a width's decoder: 256 channels and dropout for the published widths, 64 channels and none for the micro ones."""
+    micro = width.startswith("n")
+    return {"dims": WIDTHS[width].dims, "dim": 64 if micro else 256, "n_classes": n_classes, "dropout": 0.0 if micro else 0.1}
+
+
+def input_scale(width):
+    """What `predict` resizes frames to: (853, 480), the test size of the VSPW papers, or None, a frame's own size, for the micro widths."""
+    return None if width.startswith("n") else (853, 480)
+
+
 class SegFormer(nn.Module):
     """Per-frame base segmentor.
 
@@ -89,16 +107,19 @@ class SegFormer(nn.Module):
         drop_path: see `MiT`.
 
     Attributes:
-        scale: what `predict` resizes frames to unless told otherwise: (853, 480), the test size of the VSPW papers, for the published widths; None,
-            a frame's own size, for the micro widths.
+        widths: that there are.
+        n_frames: that a call looks at to segment one.
+        scale: what `predict` resizes frames to unless told otherwise, see `input_scale`.
     """
+
+    widths = tuple(WIDTHS)
+    n_frames = 1
 
     def __init__(self, width, n_classes=124, drop_path=0.0):
         super().__init__()
-        micro = width.startswith("n")
-        self.scale = None if micro else (853, 480)
+        self.scale = input_scale(width)
         self.backbone = MiT(width, drop_path)
-        self.decode_head = MLPDecoder(WIDTHS[width].dims, 64 if micro else 256, n_classes, 0.0 if micro else 0.1)
+        self.decode_head = MLPDecoder(**head_options(width, n_classes))
 
     def forward(self, images):
         """Segment frames: (N, 3, H, W) float, normalised RGB, H and W multiples of 32 -> logits (N, n_classes, H/4, W/4)."""

@@ -19,7 +19,7 @@ from safetensors.torch import save as to_safetensors
 from lib.data import VOID, read_dataset
 from lib.files import DataError, problem
 from lib.progress import progress
-from lib.segmentors import build, known, load_backbone
+from lib.segmentors import MODELS, build, known, load_backbone
 from lib.segmentors.crops import Frames, make_batch
 from lib.segmentors.predict import normalise
 
@@ -167,9 +167,10 @@ def train(name, dataset, out, config=None, *, init=None, half=False, device="cpu
         The trained model, in evaluation mode.
 
     Raises:
-        ValueError, DataError: for an unknown name, a data set without truth, a checkpoint of other settings.
+        ValueError, DataError: for an unknown name or a model of clips, a data set without truth, a checkpoint of other settings.
     """
-    known(name)
+    if MODELS[known(name).partition("-")[0]].n_frames > 1:
+        raise ValueError(f"Expected `name` to be of a model that looks at one frame at a time, but got {name!r}.")
     out, config = Path(out), config or default_config(name)
     if out.suffix != ".safetensors":
         raise ValueError(f"Expected `out` to end in .safetensors, but got {out}.")

@@ -4,10 +4,27 @@
 
 rows.py     what all tables share: tidy lines, paired differences, provenance
 refiner.py  Table 1
+segmentor.py Table 3
+ablation.py Tables 4 to 7
+where.py    where refinement helps and where it hurts
+cost.py     time and memory, measured and predicted
 """
 
 from lib.report import COLUMNS, METRICS
+from lib.tables.ablation import (
+    ABLATIONS, NEGLIGIBLE, Ablation, ablation_claims, ablation_clips, ablation_counts, ablation_notes, ablation_of, ablation_record, ablation_settings,
+    ablation_table, masklet_density, negligible, not_better, together,
+)  # fmt: skip
+from lib.tables.cost import cost_table
 from lib.tables.refiner import LABELS, refined, refiner_notes, refiner_rows, refiner_table, true_regions
 from lib.tables.rows import paired, record, setting_note, tidy, verdict
+from lib.tables.segmentor import (
+    CLAIMS, SegmentorSettings, segmentor_labels, segmentor_notes, segmentor_record, segmentor_rows, segmentor_table,
+)  # fmt: skip
+from lib.tables.where import Details, detail_notes, details, examples
 
-__all__ = ["COLUMNS", "LABELS", "METRICS", "paired", "record", "refined", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict"]
+__all__ = ["ABLATIONS", "Ablation", "COLUMNS", "LABELS", "METRICS", "cost_table", "paired", "record", "refined", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict",
+           "NEGLIGIBLE", "ablation_claims", "ablation_clips", "ablation_counts", "ablation_notes", "ablation_of", "ablation_record", "ablation_settings",
+           "ablation_table", "masklet_density", "negligible", "not_better", "together",
+           "CLAIMS", "SegmentorSettings", "segmentor_labels", "segmentor_notes", "segmentor_record", "segmentor_rows", "segmentor_table",
+           "Details", "detail_notes", "details", "examples"]

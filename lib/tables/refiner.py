@@ -1,6 +1,6 @@
 """Table 1: SAM 2 as refiner, with two controls of our own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -53,9 +53,9 @@ def refiner_rows(study: Study, name: str, settings: MaskletSettings = MaskletSet
     }
 
 
-def refined(study: Study, predictions: dict[str, Predictions], files: dict[str, Path], votes: VoteSettings = VoteSettings()) -> list[ClipCounts]:
-    """Score predictions refined with the masklets in `files`, both by clip."""
-    return score(
+def refined(study: Study, predictions: dict[str, Predictions], files: dict[str, Path], votes: VoteSettings = VoteSettings(), count: Callable = score) -> list:
+    """Score predictions refined with the masklets in `files`, both by clip; `count` is a function of `lib.scores`."""
+    return count(
         study, lambda clip: refine_clip(predictions[clip.name], read_masklets(files[clip.name]), votes),
         lambda clip: f"refined {content(predictions[clip.name])} {files[clip.name].name} {votes}",
     )  # fmt: skip

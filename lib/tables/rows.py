@@ -1,18 +1,20 @@
 """What all tables share: tidy lines, paired differences, what they say of a claim, and provenance."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from lib.config import MaskletSettings
-from lib.metrics import ClipCounts, bootstrap, summarise
+from lib.metrics import ClipCounts, bootstrap, resample, summarise
 from lib.paths import DATA
 from lib.provenance import provenance
 from lib.report import COLUMNS, METRICS
 from lib.study import Study
 
 Gain = tuple[float, float, float]  # change, low, high, in points; NaN bounds where there is one clip
+MARGIN = 0.5  # points: "alone", "hardly", "competitive", as the paper gives no number; so far apart are the mIoU of Table 5, which it calls minimal
 
 
 def tidy(method: str, backbone: str, setting: str, counts: list[ClipCounts] | None, paper: dict[str, float]) -> list[dict]:
@@ -32,10 +34,36 @@ def paired(after: list[ClipCounts], before: list[ClipCounts]) -> dict[str, Gain]
     return {m: (new[m] - old[m], *interval[m]) for m in METRICS}
 
 
-def verdict(gain: Gain) -> str:
-    """Judge the claim that something rises by its paired interval."""
+def contrast(after: list[ClipCounts], before: list[ClipCounts], metric: str, other: str) -> Gain:
+    """How much more one metric changed than another, in points, both of mIoU, wIoU and mBIoU: ((after - before) of `metric` minus that of `other`, low, high)."""
+    new, old, drawn = summarise(after), summarise(before), resample(after, other=before)
+    differences = drawn[metric] - drawn[other]  # both of the same draws of clips
+    differences = differences[~np.isnan(differences)]
+    low, high = np.percentile(differences, (2.5, 97.5)).tolist() if differences.size else (np.nan, np.nan)
+    return new[metric] - old[metric] - (new[other] - old[other]), low, high
+
+
+def verdict(gain: Gain, claim: str = "rises", margin: float = MARGIN) -> str:
+    """Judge a claim by the 95 % interval of a paired difference.
+
+    Args:
+        claim: "rises" and "falls" hold if the whole interval lies on that side of zero and fail if it lies on the other; "same" holds if the
+            whole interval lies within `margin` of zero, and fails if all of it lies outside.
+        margin: in points.
+
+    Returns:
+        "holds", "does not hold" or "cannot be said"; "one clip, no interval" where there is none.
+    """
     _, low, high = gain
-    return "one clip, no interval" if np.isnan(low) else "holds" if low > 0 else "does not hold" if high < 0 else "cannot be said"
+    if claim not in ("rises", "falls", "same"):
+        raise ValueError(f"Expected `claim` to be 'rises', 'falls' or 'same', but got {claim!r}.")
+    if np.isnan(low):
+        return "one clip, no interval"
+    if claim == "same":
+        return "holds" if -margin <= low and high <= margin else "does not hold" if low > margin or high < -margin else "cannot be said"
+    if claim == "falls":
+        low, high = -high, -low
+    return "holds" if low > 0 else "does not hold" if high < 0 else "cannot be said"
 
 
 def setting_note(study: Study, settings: MaskletSettings) -> list[str]:
@@ -50,11 +78,14 @@ def setting_note(study: Study, settings: MaskletSettings) -> list[str]:
     return notes
 
 
-def record(study: Study, settings: MaskletSettings) -> dict:
-    """Provenance of a table: what it was made from, and the seconds of the work that was done (work found in the cache takes none)."""
+def record(study: Study, settings: MaskletSettings, inputs: Sequence[Path] = (), parameters: Mapping | None = None) -> dict:
+    """Provenance of a table: what it was made from, and the seconds of the work that was done (work found in the cache takes none).
+
+    Args: inputs, parameters: those of this table alone.
+    """
     from lib import sam
 
-    inputs = [sam.weights_of(study.checkpoint)]
-    inputs += [path for name, *_ in study.profile.models if (path := DATA / study.profile.name / "weights" / f"{name}.safetensors").exists()]
+    files = [sam.weights_of(study.checkpoint)]
+    files += [path for name, *_ in study.profile.models if (path := DATA / study.profile.name / "weights" / f"{name}.safetensors").exists()]
     seconds = {stage: round(value, 1) for stage, value in study.timings_s.items()}
-    return provenance(study.profile.name, {"checkpoint": study.checkpoint, **asdict(settings)}, inputs, seconds)
+    return provenance(study.profile.name, {"checkpoint": study.checkpoint, **asdict(settings), **(parameters or {})}, [*files, *inputs], seconds)

@@ -1,0 +1,89 @@
+"""How right a prediction is, by distance to the true boundary: where refinement helps, and where it hurts.
+
+    counts = [accuracy_by_distance(truths, predictions) for each clip]
+    share, low, high = accuracy(counts)                    # in percent, by bin
+    change, low, high = accuracy(refined, other=base)      # in points, paired over clips
+"""
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+
+from lib.files import VOID
+
+EDGES_PX = (1, 2, 4, 8, 16, 32)  # upper edges of the bins but the last: (0, 1], (1, 2], ... (16, 32], more than 32
+
+
+def distance_to_boundary(truth: np.ndarray) -> np.ndarray:
+    """Measure how far each pixel lies from the nearest pixel of another class.
+
+    Args: truth: (H, W) uint8, class ids or 255 = void.
+    Returns: (H, W) float32, Euclidean, in pixels: 1 beside another class; infinite in a frame of one class; NaN for void, which is no
+        boundary either: distances reach across it, and neither it nor the frame's edge is another class.
+    """
+    distance = np.full(truth.shape, np.nan, np.float32)
+    classes = np.unique(truth[truth != VOID])
+    for c in classes:
+        own = truth == c
+        other = ~own & (truth != VOID)
+        distance[own] = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[own] if len(classes) > 1 else np.inf
+    return distance
+
+
+def accuracy_by_distance(truths: Iterable[np.ndarray], predictions: Iterable[np.ndarray], edges_px: Sequence[float] = EDGES_PX) -> np.ndarray:
+    """Count a clip's right pixels, and all that are judged, by distance to the true boundary.
+
+    Args:
+        truths: frames (H, W) uint8 in order, class ids or 255 = void.
+        predictions: as many frames (H, W) uint8, class ids or 255 = nothing predicted.
+        edges_px: B - 1 rising distances; bin b holds distances above edge b - 1 up to edge b, the last all beyond.
+
+    Returns:
+        (2, B) int64: right pixels, all pixels.
+
+    Raises:
+        ValueError: differing numbers or sizes of frames, edges that do not rise.
+    """
+    edges = np.asarray(edges_px, np.float32)
+    if edges.ndim != 1 or (np.diff(edges) <= 0).any():
+        raise ValueError(f"Expected `edges_px` to rise, but got {tuple(edges_px)}.")
+    counts = np.zeros((2, len(edges) + 1), np.int64)
+    for truth, predicted in zip(truths, predictions, strict=True):
+        if truth.shape != predicted.shape:
+            raise ValueError(f"Expected predictions of the truth's size {truth.shape}, but got {predicted.shape}.")
+        judged = truth != VOID
+        bins = np.searchsorted(edges, distance_to_boundary(truth)[judged], side="left")
+        right = (truth == predicted)[judged]
+        counts += np.bincount(bins[right], minlength=counts.shape[1]), np.bincount(bins, minlength=counts.shape[1])
+    return counts
+
+
+def accuracy(counts: Sequence[np.ndarray], n: int = 1000, seed: int = 0, *, other: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """Pool clips into accuracy by distance, with 95 % intervals by drawing clips with replacement.
+
+    Args:
+        counts: per clip as from `accuracy_by_distance`, (2, B).
+        n, seed: number of resamples, and what seeds them.
+        other: counts of another prediction of the same clips; the result is then the paired difference `counts` minus `other`.
+
+    Returns:
+        (3, B): value, low, high, in percent or points; NaN where no pixel lies, and bounds NaN below two clips.
+    """
+    if not counts:
+        raise ValueError("Expected counts of at least one clip, but got none.")
+    if other is not None and not np.array_equal([c[1] for c in counts], [c[1] for c in other]):
+        raise ValueError("Expected `other` to judge the same pixels of the same clips.")
+    draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), n)
+    weights = np.vstack([np.ones((1, len(counts))), draws])  # the clips themselves, then the resamples
+    pooled = _percent(weights, counts) - (0 if other is None else _percent(weights, other))
+    bounds = np.full((2, pooled.shape[1]), np.nan)
+    for b in np.flatnonzero(~np.isnan(pooled[0])) if len(counts) > 1 else ():
+        bounds[:, b] = np.nanpercentile(pooled[1:, b], (2.5, 97.5))
+    return np.vstack([pooled[:1], bounds])
+
+
+def _percent(weights: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:
+    """Accuracy of R weighted data sets: weights (R, clips) -> (R, B), NaN where no pixel lies."""
+    right, judged = (weights @ np.array([c[i] for c in counts], np.float64) for i in (0, 1))
+    return 100 * np.divide(right, judged, out=np.full(right.shape, np.nan), where=judged > 0)

@@ -1,0 +1,232 @@
+"""SAM 2 as segmentor (I-SAM2): the mean feature of each masklet is classified by an MLP. Source: paper Sec. 3.1.2, Eq. 3.
+
+    encoder = sam_encoder("micro")                                    # or base_encoder("segformer-n1", weights)
+    classes = classify(encoder, classifier, clip, masklets)           # of lib.classifier
+    labels = paint_classes(masklets, classes)                         # uncovered pixels: 255; or those of `base`
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pycocotools import mask as coco
+
+from lib import sam
+from lib.classifier import NO_CLASS, Classifier
+from lib.config import MaskletSettings, VoteSettings
+from lib.data import VOID, Clip, Dataset
+from lib.masklets import Masklets
+from lib.refiner import paint, vote
+from lib.tracker import _as_video_predictor, propose, select
+
+BATCH = 4  # frames encoded together; changes memory, not results
+
+
+def mask_means(features: np.ndarray | torch.Tensor, masks: np.ndarray) -> np.ndarray:
+    """Average a feature map over masks: v of paper Eq. 3.
+
+    A feature map is coarser than the frame. It is taken as constant within each of its cells, and a cell counts by the area of the mask
+    in it, in fractions of a pixel where a cell ends within one; so nothing is resized, neither features nor masks.
+
+    Args:
+        features: (d, h, w), covering the whole frame.
+        masks: (N, H, W) bool, of the frame.
+
+    Returns:
+        (N, d) float32; NaN for a mask without area.
+
+    Raises:
+        ValueError: other shapes or dtypes.
+    """
+    features, masks = np.asarray(features, np.float32), np.asarray(masks)
+    if features.ndim != 3 or masks.ndim != 3 or masks.dtype != bool:
+        raise ValueError(f"Expected `features` (d, h, w) and `masks` (N, H, W) bool, but got {features.shape} and {masks.dtype} {masks.shape}.")
+    (d, h, w), (n, height, width) = features.shape, masks.shape
+    rows, columns = _overlaps(h, height), _overlaps(w, width)
+    means = np.full((n, d), np.nan, np.float32)
+    for i, mask in enumerate(masks):
+        x, y, wide, tall = cv2.boundingRect(mask.view(np.uint8))
+        if tall:
+            inside = mask[y : y + tall, x : x + wide].astype(np.float32)
+            areas = rows[:, y : y + tall] @ (inside @ columns[:, x : x + wide].T)  # (h, w), in pixels
+            means[i] = features.reshape(d, -1) @ areas.ravel() / inside.sum(dtype=np.float64)
+    return means
+
+
+def _overlaps(n_cells: int, n_px: int) -> np.ndarray:
+    """How much of each pixel lies in each of `n_cells` equal cells along one side: (n_cells, n_px) float32, columns sum to 1."""
+    cells, pixels = np.arange(n_cells)[:, None] * n_px, np.arange(n_px) * n_cells  # on the grid that divides both
+    shared = np.minimum(cells + n_px, pixels + n_cells) - np.maximum(cells, pixels)
+    return (shared.clip(min=0) / n_cells).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Where features come from."""
+
+    name: str  # "sam", or a base model's name
+    digest: str  # of its weights
+    encode: Callable[[Sequence[np.ndarray]], np.ndarray] = field(repr=False)  # frames (H, W, 3) uint8 -> (n, d, h, w) float32
+
+
+def sam_encoder(checkpoint: str | Path = "micro", model=None) -> Encoder:
+    """SAM 2's image encoder: its last map, at stride 16 (256 channels; micro: 128), of the frame as the video predictor sees it.
+
+    Args: checkpoint: as for `lib.sam.load`; model: the loaded model, if it is there already.
+    """
+    model = model or sam.load(checkpoint)
+
+    @torch.inference_mode()
+    def encode(images):
+        batch = torch.stack([_as_video_predictor(image, model.image_size) for image in images])
+        return model.image_encoder(batch.to(model.device))["vision_features"].float().cpu().numpy()
+
+    return Encoder("sam", digest(sam.weights_of(checkpoint)), encode)
+
+
+def base_encoder(name: str, weights: str | Path) -> Encoder:
+    """A base segmentor's backbone: its maps c1..c4, resized to an eighth of the network's input and concatenated.
+
+    Args: name, weights: as for `lib.segmentors.load`.
+    """
+    from lib import segmentors
+    from lib.segmentors.predict import normalise, to_network_size
+
+    device = "cuda" if sam.has_gpu() else "cpu"
+    model = segmentors.load(name, weights).to(device)
+
+    @torch.inference_mode()
+    def encode(images):
+        batch = np.stack([to_network_size(image, model.scale) for image in images])
+        size = batch.shape[1] // 8, batch.shape[2] // 8
+        maps = [F.interpolate(c, size, mode="bilinear") for c in model.backbone(normalise(batch, device))]
+        return torch.cat(maps, 1).float().cpu().numpy()
+
+    return Encoder(name, digest(weights), encode)
+
+
+def digest(path: str | Path) -> str:
+    """Name a file of weights by its content."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def _encoded(encoder: Encoder, clip: Clip) -> Iterator[np.ndarray]:
+    """Encode a clip, a few frames at a time: (d, h, w) per frame."""
+    for start in range(0, len(clip), BATCH):
+        yield from encoder.encode([clip.image(t) for t in range(start, min(start + BATCH, len(clip)))])
+
+
+def classify(encoder: Encoder, classifier: Classifier, clip: Clip, masklets: Masklets, scope: str = "frame") -> list[np.ndarray]:
+    """Find the class of each masklet in each frame.
+
+    Args:
+        encoder: the one whose vectors the classifier knows.
+        scope: "frame": a masklet is classified anew in each frame (the paper's large loss in mVC suggests it); "masklet": once, by its mean
+            over all its frames, each weighted by its area. As in `VoteSettings`.
+
+    Returns:
+        For each frame (N,) int64, -1 for a masklet that is not seen there (or, with "masklet", nowhere).
+
+    Source: paper Sec. 3.1.2.
+    """
+    if scope == "frame":
+        return [classifier.predict(mask_means(features, masklets.masks(t))) for t, features in enumerate(_encoded(encoder, clip))]
+    sums, areas = {}, {}
+    for t, features in enumerate(_encoded(encoder, clip)):
+        masks = masklets.masks(t)
+        for i, vector, area in zip(masklets.frames[t].ids, mask_means(features, masks), masks.sum((1, 2))):
+            if area:
+                sums[i], areas[i] = sums.get(i, 0) + vector.astype(np.float64) * area, areas.get(i, 0) + area
+    means = np.array([sums[i] / areas[i] for i in sums]).reshape(-1, classifier.dim)
+    chosen = dict(zip(sums, classifier.predict(means)))
+    return [np.array([chosen.get(i, NO_CLASS) for i in frame.ids], np.int64) for frame in masklets.frames]
+
+
+def true_classes(clip: Clip, masklets: Masklets) -> list[np.ndarray]:
+    """The class that the truth gives most pixels of each masklet in each frame: (N,) int64, -1 where it gives none."""
+    return [majority(clip.truth(t), masklets.masks(t)) for t in range(len(clip))]
+
+
+def majority(truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The class of most pixels of each mask, void not counted: (N,) int64, the lowest of equals, -1 for void alone."""
+    votes = vote(truth, masks)
+    return np.where(votes.any(1), votes.argmax(1), NO_CLASS)
+
+
+def paint_classes(
+    masklets: Masklets, classes: Sequence[np.ndarray], base: Sequence[np.ndarray] | None = None, votes: VoteSettings = VoteSettings()
+) -> Iterator[np.ndarray]:
+    """Paint masklets with their classes.
+
+    Args:
+        classes: for each frame (N,), -1 for none.
+        base: (H, W) uint8 labels per frame for the pixels that no classified masklet covers ("base mode"); None leaves them 255, that is,
+            predicted as nothing.
+        votes: `overlap` says which masklet is painted over which.
+
+    Yields:
+        (H, W) uint8 per frame.
+    """
+    for t, (frame, found) in enumerate(zip(masklets.frames, classes, strict=True)):
+        empty = np.full(masklets.size, VOID, np.uint8) if base is None else base[t]
+        chosen = np.zeros((len(found), 256), np.int64)
+        chosen[np.flatnonzero(found >= 0), found[found >= 0]] = 1
+        yield paint(empty, masklets.masks(t), chosen, np.array(frame.iou) if votes.overlap == "score" else None)
+
+
+def coverage(masklets: Masklets) -> float:
+    """Share of a clip's pixels that lie in at least one masklet."""
+    covered = sum(float(coco.area(coco.merge(list(frame.rles)))) for frame in masklets.frames if frame.rles)
+    return covered / (len(masklets) * masklets.size[0] * masklets.size[1])
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What classifiers are fitted on: N masks of several clips."""
+
+    vectors: dict[str, np.ndarray]  # (N, d) float32 for each encoder's name
+    labels: np.ndarray  # (N,) int64
+    clips: np.ndarray  # (N,) names
+
+
+def proposals(model, settings: MaskletSettings = MaskletSettings()) -> Callable[[np.ndarray], np.ndarray]:
+    """Make the function that proposes masks (N, H, W) bool on a single frame, as a window's first frame gets them."""
+
+    def masks(image: np.ndarray) -> np.ndarray:
+        candidates = propose(model, image, (settings,))
+        rles = [candidates.rles[i] for i in select(candidates, settings)]
+        return coco.decode(rles).transpose(2, 0, 1).astype(bool) if rles else np.zeros((0, *image.shape[:2]), bool)
+
+    return masks
+
+
+def spread(dataset: Dataset, n_clips: int, n_frames: int) -> list[tuple[Clip, list[int]]]:
+    """Choose clips evenly from a split (0 for all) and frames evenly from each clip, around the middle of equal parts."""
+    n = min(n_clips or len(dataset.clips), len(dataset.clips))
+    chosen = [dataset.clips[i * len(dataset.clips) // n] for i in range(n)]
+    return [(clip, sorted({(2 * k + 1) * len(clip) // (2 * n_frames) for k in range(n_frames)})) for clip in chosen]
+
+
+def gather(encoders: Sequence[Encoder], chosen: Iterable[tuple[Clip, list[int]]], masks_of: Callable[[np.ndarray], np.ndarray]) -> Samples:
+    """Collect training vectors for several encoders in one pass over the frames.
+
+    Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of `proposals`.
+    Returns: a vector for each mask of at least one pixel that is not void, labelled with its majority class.
+    """
+    vectors, labels, clips = {e.name: [] for e in encoders}, [], []
+    for clip, frames in chosen:
+        for t in frames:
+            image = clip.image(t)
+            masks = masks_of(image)
+            found = majority(clip.truth(t), masks)
+            masks = masks[found >= 0]
+            for encoder in encoders:
+                vectors[encoder.name].append(mask_means(encoder.encode([image])[0], masks))
+            labels.append(found[found >= 0])
+            clips += [clip.name] * len(masks)
+    return Samples({name: np.concatenate(parts) for name, parts in vectors.items()}, np.concatenate(labels), np.array(clips))

@@ -1,0 +1,228 @@
+"""What refinement costs: measured window by window, stage by stage, beside what `lib.cost` predicts.
+
+Only exact work is timed. An option that trades quality for speed (a smaller input, say) belongs here too, as a row of its own that shows what it
+does to the scores beside what it saves.
+"""
+
+import ctypes
+import gc
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.config import MaskletSettings
+from lib.cost import STAGES, predict_cost
+from lib.data import Clip
+from lib.flops import Rate, calibrate, of_peak, size_of
+from lib.metrics import count_clip
+from lib.refiner import refine_frame
+from lib.report import COLUMNS
+from lib.study import Study
+from lib.tables.rows import setting_note
+
+PAPER_FPS = {"scene that is slowest": 1.1, "scene that is fastest": 3.5}  # Sec. 4.1, "Computational Cost Analysis": VSPW val, one A100
+A100 = (312, "an A100")  # its peak in bfloat16, TFLOP/s
+PEAK_FRACTIONS = (0.26, 0.31)  # of it that the speeds published for SAM 2 correspond to
+TIMED = (*STAGES, "metrics")
+
+
+@dataclass
+class Measured:
+    """One window, timed."""
+
+    frames: int
+    masklets: int
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(TIMED, 0.0))
+    whole_s: float = 0.0  # all of it by one clock; the stages leave out what lies between them
+    peak_bytes: float = float("nan")  # of the process, or of the GPU; NaN where the system does not tell
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = _now()
+        yield
+        self.seconds[name] += _now() - begun
+
+
+def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_objects: int | None = None) -> Measured:
+    """Time the first window of a clip, stage by stage: propose, track, vote, paint, score.
+
+    Args:
+        sam: a model of `lib.sam.load`.
+        clip: annotated. The truth stands in for a base model's predictions: a vote takes as long whatever is voted on.
+        settings: a window of 32 frames is 32 frames, or the whole of a shorter clip.
+        n_objects: track so many cells of a grid instead of what was proposed, as tracking takes as long whatever is tracked.
+
+    Returns: seconds and peak memory. `encoder` holds reading the frame; `tracking` writing the masks as RLE; `vote` reading those and painting.
+    Raises: ValueError if `n_objects` is not 1 or more.
+    """
+    import torch
+
+    from lib import tracker
+
+    if n_objects is not None and n_objects < 1:
+        raise ValueError(f"Expected `n_objects` to be 1 or more, but got {n_objects!r}.")
+    length, refined, truths = min(settings.window, len(clip)), [], []
+    reset_peak()
+    begun = _now()
+    with torch.inference_mode():
+        found = Measured(length, 0)
+        for t in range(length):
+            if t == 0:
+                with found.stage("proposals"):
+                    candidates = tracker.propose(sam, clip.image(0), [settings])
+                    chosen, rles = tracker.select(candidates, settings), candidates.rles
+                if n_objects:
+                    chosen, rles = list(range(n_objects)), grid_cells(n_objects, clip.size)
+                group, found.masklets = tracker.Group(sam, 0, length, chosen, rles, 64) if chosen else None, len(chosen)
+            with found.stage("encoder"):
+                encoded = tracker._encode(sam, tracker._as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
+            with found.stage("tracking"):
+                masks = _tracked(group, t, length, encoded, clip.size) if group else []
+            with found.stage("vote"):
+                truths.append(clip.truth(t))
+                refined.append(refine_frame(truths[t], _decoded(masks, clip.size)))
+    with found.stage("metrics"):
+        count_clip(clip.name, truths, refined, n_classes)
+    found.whole_s, found.peak_bytes = _now() - begun, read_peak()
+    return found
+
+
+def _tracked(group, t: int, length: int, encoded, size: tuple[int, int]) -> list[dict]:
+    """Advance to a frame and return its masks as RLE, as `lib.tracker.track` does."""
+    import torch.nn.functional as F
+
+    from lib.tracker import encode_rles
+
+    parts = group.step(t, length, encoded).split(32)
+    return [rle for part in parts for rle in encode_rles(F.interpolate(part[:, None], size, mode="bilinear", align_corners=False)[:, 0] > 0)]
+
+
+def _decoded(rles: list[dict], size: tuple[int, int]) -> np.ndarray:
+    from pycocotools import mask as coco
+
+    return coco.decode(rles).transpose(2, 0, 1).astype(bool) if rles else np.zeros((0, *size), bool)
+
+
+def grid_cells(n: int, size: tuple[int, int]) -> list[dict]:
+    """Cut a frame of H x W pixels into a grid of n cells or more; return the first n as RLE."""
+    import torch
+
+    from lib.tracker import encode_rles
+
+    side = int(np.ceil(np.sqrt(n)))
+    rows, columns = (np.arange(length) * side // length for length in size)
+    cells = rows[:, None] * side + columns
+    return encode_rles(torch.from_numpy(np.stack([cells == i for i in range(n)])))
+
+
+def cost_table(study: Study, settings: MaskletSettings, objects: Sequence[int], windows: Sequence[int], object_window: int) -> tuple[pd.DataFrame, dict, list[str]]:
+    """Measure the cost on the first clip against the number of objects and against the window, and predict it beside.
+
+    Args:
+        settings: all but the window.
+        objects: numbers of objects, each tracked through a window of `object_window` frames.
+        windows: in frames, each with the masklets that the clip has.
+
+    Returns:
+        table: tidy, columns `COLUMNS`. Methods: Measured, Predicted, Paper. Setting: "objects 8" or "window 32". Metrics: fps (without metrics), masklets
+            per frame, ms_<stage> per frame, peak_MB.
+        not_run: the paper's rows, which are theirs.
+        notes: how the prediction was made, how near it came, and what the paper's speeds mean.
+    """
+    from lib.sam import has_gpu, load
+
+    sam, clip = load(study.checkpoint), study.dataset.clips[0]
+    name = size_of(sam)
+    rate = calibrate(name, clip.size, str(sam.device))
+    begun, runs = time.perf_counter(), [(f"window {w}", replace(settings, window=w), None) for w in windows]
+    runs += [(f"objects {n}", replace(settings, window=object_window), n) for n in objects]
+    lines, ratios = [], []
+    for label, setting, n_objects in runs:
+        found = measure(sam, clip, setting, len(study.dataset.classes), n_objects)
+        cost = predict_cost([found.frames], clip.size, setting, name, found.masklets, rate, on_gpu=has_gpu())
+        lines += _lines("Measured", name, label, found.frames, found.masklets, found.seconds, found.peak_bytes)
+        lines += _lines("Predicted", name, label, cost.frames, cost.masklets, cost.seconds, cost.memory_bytes)
+        ratios.append(cost.total_s / sum(found.seconds[stage] for stage in STAGES))
+    study.clock("cost", begun)
+    nan, not_run = float("nan"), {}
+    for label, fps in PAPER_FPS.items():
+        lines.append(dict(zip(COLUMNS, ("Paper", "A100", label, "fps", nan, nan, nan, fps))))
+        not_run["Paper", "A100", label] = "theirs, on VSPW val: it has no number of objects to repeat it with"
+    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, _notes(study, settings, rate, ratios, object_window)
+
+
+def _lines(method: str, backbone: str, setting: str, frames: int, masklets: float, seconds: dict[str, float], peak_bytes: float) -> list[dict]:
+    """One row of the table as tidy lines."""
+    total = sum(seconds[stage] for stage in STAGES)
+    values = {"fps": frames / total, "masklets": masklets, **{f"ms_{stage}": 1e3 * s / frames for stage, s in seconds.items()}, "peak_MB": peak_bytes / 1e6}
+    return [dict(zip(COLUMNS, (method, backbone, setting, metric, value, *[float("nan")] * 3))) for metric, value in values.items()]
+
+
+def _notes(study: Study, settings: MaskletSettings, rate: Rate, ratios: list[float], object_window: int) -> list[str]:
+    """Say how the prediction was made, how near it came, and what the paper's speeds mean."""
+    fewest, most = (implied_masklets(fps, settings) for fps in sorted(PAPER_FPS.values(), reverse=True))
+    clip = study.dataset.clips[0]
+    slowest, fastest = PAPER_FPS.values()
+    how = (
+        f"Timed on clip {clip.name} of {clip.size[0]}x{clip.size[1]} pixels with a grid of {settings.grid}x{settings.grid} clicks. "
+        f"Objects are cells of a grid, tracked through a window of {object_window} frames; windows have the masklets of the clip. "
+        "Times are per frame of a whole window, proposals shared by its frames; fps leaves out the metrics."
+    )
+    near = f"Predicted: operations of stock sam2 at {rate.how}. Predicted over measured time: {min(ratios):.2f} to {max(ratios):.2f}."
+    paper = (
+        f"The paper's {slowest} to {fastest} frames/s are theirs, on {A100[1]}. By the same table, SAM 2.1 large in bfloat16 at {PEAK_FRACTIONS[0]:.0%} to {PEAK_FRACTIONS[1]:.0%} "
+        f"of its peak would reach them with {fewest[0]:.0f} to {fewest[1]:.0f} masklets in the fastest scene and {most[0]:.0f} to {most[1]:.0f} in the slowest."
+    )
+    return [*setting_note(study, settings)[1:], how, near, paper]
+
+
+def implied_masklets(fps: float, settings: MaskletSettings, sam: str = "large") -> tuple[float, float]:
+    """Work out how many masklets a frame a speed on an A100 leaves room for, at the lower and the upper fraction of its peak."""
+    found = []
+    for fraction in PEAK_FRACTIONS:
+        rate = of_peak(A100[0], fraction, A100[1])
+        none, one = (predict_cost([settings.window], (480, 853), settings, sam, n, rate).total_s / settings.window for n in (0, 1))
+        found.append((1 / fps - none) / (one - none))
+    return tuple(found)
+
+
+def _now() -> float:
+    """The time when all that was asked of the GPU is done."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def reset_peak() -> None:
+    """Let the peak memory start from what is held now: of the GPU if there is one, else of the process, where Linux allows it."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        return torch.cuda.reset_peak_memory_stats()
+    try:
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            trim(0)  # or what earlier measurements freed would count in this one
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # `read_peak` then says nothing
+
+
+def read_peak() -> float:
+    """Return the peak memory in bytes since `reset_peak`, NaN where the system does not tell."""
+    import torch
+
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated())
+    try:
+        return 1024.0 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    except OSError:
+        return float("nan")

@@ -1,0 +1,91 @@
+"""Measured cost: the stages are all the time there is, and the table holds measured beside predicted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+from toy import make_dataset
+
+from lib import flops, sam, tracker
+from lib.config import MaskletSettings
+from lib.plots.cost import cost as cost_figure
+from lib.report import COLUMNS, markdown
+from lib.study import open_study
+from lib.tables import cost as costs
+
+LOOSE = MaskletSettings(window=2, grid=2, iou=0.0, stability=0.0)
+
+
+@pytest.fixture(scope="module")
+def micro():
+    return sam.load("micro", "cpu")
+
+
+def test_stages_are_all_the_time_there_is(micro):
+    clip = make_dataset(frames=3).clips[0]
+    found = costs.measure(micro, clip, LOOSE, 2, n_objects=3)
+    assert (found.frames, found.masklets) == (2, 3) and all(found.seconds[stage] > 0 for stage in costs.TIMED)
+    assert 0.7 * found.whole_s < sum(found.seconds.values()) <= found.whole_s
+    assert np.isnan(found.peak_bytes) or found.peak_bytes > 1e8
+
+
+def test_measures_the_masklets_that_the_tracker_finds(micro):
+    clip = make_dataset(frames=2).clips[0]
+    (frame, _) = (found for (found,) in tracker.track(micro, clip, LOOSE))
+    assert costs.measure(micro, clip, LOOSE, 2).masklets == len(frame.ids) > 0
+    nothing = costs.measure(micro, clip, replace(LOOSE, iou=1.0), 2)
+    assert nothing.masklets == 0 and nothing.seconds["tracking"] < nothing.seconds["encoder"]
+
+
+def test_wrong_number_of_objects(micro):
+    with pytest.raises(ValueError, match="n_objects"):
+        costs.measure(micro, make_dataset().clips[0], LOOSE, 2, n_objects=0)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_grid_cells_are_apart_and_hold_pixels(n):
+    masks = coco.decode(costs.grid_cells(n, (13, 17)))
+    assert masks.shape == (13, 17, n) and masks.any((0, 1)).all() and masks.sum(2).max() == 1
+
+
+def test_peak_memory_is_of_this_measurement_alone():
+    costs.reset_peak()
+    before = costs.read_peak()
+    if np.isnan(before):
+        pytest.skip("the system tells no peak")
+    held = np.ones(50_000_000, np.uint8)
+    assert costs.read_peak() - before > 4e7
+    del held
+    costs.reset_peak()
+    assert costs.read_peak() - before < 4e7
+
+
+def test_masklets_that_the_papers_speed_leaves_room_for():
+    """At that many masklets the predicted speed is the paper's."""
+    low, high = costs.implied_masklets(1.1, MaskletSettings())
+    cost = costs.predict_cost([32], (480, 853), MaskletSettings(), "large", high, flops.of_peak(312, 0.31, "an A100"))
+    assert low < high and 32 / cost.total_s == pytest.approx(1.1)
+
+
+def test_table_and_figure(monkeypatch):
+    monkeypatch.setattr(sam, "has_gpu", lambda: False)
+    run = open_study("mini")
+    run = replace(run, dataset=replace(run.dataset, clips=make_dataset(frames=2, size=(26, 34)).clips))
+    table, not_run, notes = costs.cost_table(run, LOOSE, [1, 2], [1], 2)
+    assert tuple(table.columns) == COLUMNS and set(table.method) == {"Measured", "Predicted", "Paper"}
+    rows = {key: part.set_index("metric").measured for key, part in table.groupby(["method", "setting"])}
+    for setting in ("objects 1", "objects 2", "window 1"):
+        measured, predicted = rows["Measured", setting], rows["Predicted", setting]
+        stages = [f"ms_{stage}" for stage in costs.STAGES]
+        assert measured.fps == pytest.approx(1000 / measured[stages].sum()) and predicted.fps == pytest.approx(1000 / predicted[stages].sum())
+        assert measured.masklets == predicted.masklets and "ms_metrics" in measured and "ms_metrics" not in predicted
+    assert [rows["Measured", f"objects {n}"].masklets for n in (1, 2)] == [1, 2]
+    assert table[table.method == "Paper"].paper.tolist() == [1.1, 3.5] and set(not_run) == {("Paper", "A100", label) for label in costs.PAPER_FPS}
+    page = markdown(table, not_run, "Cost", notes)
+    assert "In percent" not in page and "| Measured | micro | objects 2 |" in page and "an A100" in notes[-1] and "Predicted over measured time" in page
+    left, right = cost_figure(table, "Cost").axes
+    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "2"] and [t.get_text() for t in right.get_xticklabels()] == ["1"]
+    total = sum(rows["Measured", "objects 2"][stages])
+    assert max(bar.get_y() + bar.get_height() for bar in left.patches) == pytest.approx(max(total, sum(rows["Measured", "objects 1"][stages])))
+    assert left.lines[0].get_ydata()[1] == pytest.approx(sum(rows["Predicted", "objects 2"][stages]))
