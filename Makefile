@@ -21,7 +21,7 @@ endif
 
 help:
 	@echo 'make reports [PROFILE=mini] [TABLES="1 4"] [DATA=folder]   run the notebooks into reports/<profile>/'
-	@echo 'make test                                                  unit tests, then the notebooks against their saved outputs'
+	@echo 'make test                                                  unit tests, the notebooks against their saved outputs, and in a browser'
 	@echo 'make lab                                                   open the notebooks in JupyterLab'
 	@echo 'make env [PYTHON=/path/to/python3.11]                      only make the environment .venv'
 	@echo 'make clean                                                 remove .venv and leftovers of Python; data, reports, .cache stay'
@@ -32,8 +32,9 @@ reports: $(STAMP)
 	$(PY) -m lib run --profile $(PROFILE) $(if $(TABLES),--tables $(TABLES)) $(if $(DATA),--data "$(DATA)")
 
 test: $(STAMP)
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests --ignore=tests/test_browser.py
 	$(PY) -m pytest --nbval --nbval-current-env -p no:cacheprovider notebooks/*.ipynb
+	$(PY) -m pytest tests/test_browser.py
 
 lab: $(STAMP)
 	$(PY) -m jupyter lab

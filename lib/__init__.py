@@ -10,6 +10,7 @@
     fit               the classifiers of a study: fitted, found, applied
     refiner           masklets + predictions -> refined predictions (paper Eq. 1-2)
     metrics           mIoU, weighted IoU, mBIoU, mVC, under both protocols
+    boundary          accuracy by distance to the true boundary
     segmentors/       base models and their predict loop and trainer
     mini/             the embedded profile: scene renderer, trainer of the micro SAM 2, its quality
     evaluate, refine  the work behind `python -m lib evaluate` and `python -m lib refine`
@@ -20,6 +21,7 @@
     inconsistencies   where they disagree with one another or with the paper's words
     readings          where the paper leaves room, and what is done here
     report, plots     table -> CSV and Markdown; table or clip -> figure
+    page              all reports of a profile as one web page
     provenance        what a result came from
     run               executes the notebooks into reports/
     check, progress   what a profile needs and what of it is there; the one progress bar

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Dataset, DataError, DataMissingError, read_dataset, read_predictions
-from lib.paths import DATA
+from lib.mini import panoptic_stand_in, vipseg
+from lib.paths import CACHE, DATA
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Finding:
 
 
 def check(profile: str = "mini", data: str | Path = "") -> list[Finding]:
-    """Look for everything that a profile needs. Reads names only, computes and fetches nothing.
+    """Look for everything that a profile needs. Reads names only, computes and fetches nothing (but draws the clips of a profile that are drawn).
 
     Args: as for `lib.study.open_study`.
     Returns: findings for the data, SAM 2's weights and each base model, in this order.
@@ -58,6 +59,8 @@ def expect(profile: str = "mini", data: str | Path = "") -> list[str]:
 
 
 def _root(profile: Profile, data: str | Path) -> Path:
+    if profile.drawn and not data:
+        return vipseg.draw(CACHE / profile.name)
     return Path(data) if data else DATA / (profile.root or profile.name)
 
 
@@ -82,7 +85,8 @@ def _sam(profile: Profile) -> Finding:
 
 def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> tuple[bool, str]:
     """Find a base model's predictions or weights, where `lib.study.predictions_of` looks for them."""
-    folder, weights = DATA / "predictions" / profile.name / name, DATA / profile.name / "weights" / f"{name}.safetensors"
+    base = name.removeprefix(panoptic_stand_in.PREFIX)
+    folder, weights = DATA / "predictions" / profile.name / name, DATA / (profile.root or profile.name) / "weights" / f"{base}.safetensors"
     if folder.is_dir():
         try:
             for clip in dataset.clips if dataset else ():
@@ -92,13 +96,15 @@ def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> 
         return True, f"{folder}: predictions{' for every frame' if dataset else ', not compared with the missing data'}"
     from lib import segmentors
 
-    known = name in segmentors.names()
+    known = base in segmentors.names()
     if known and weights.is_file():
-        return True, f"{weights}: weights"
+        return True, f"{weights}: weights" + (" of the segmentor that the stand-in is made of" if base != name else "")
     if known and profile.name == "camvid":
         try:
             return True, f"trained on {len(read_dataset(profile.dataset, root, 'train').clips)} clips of split train when first needed, a quarter of an hour on two cores"
         except (DataError, DataMissingError) as error:
             return False, f"no {weights}, and none can be trained: {error}"
     way = f", or its weights as {weights}" if known else ""
+    if profile.dataset == "vipseg":
+        way += f"; or put pan_pred/ and pred.json of a panoptic model into {folder}"
     return False, f"neither predictions nor weights. Put its predictions into {folder}/<clip>/<frame>.png{way}."

@@ -64,10 +64,12 @@ class Profile:
     name: str
     title: str  # stands in the title of every report
     dataset: str  # reader: vspw, vipseg or camvid
-    root: str  # "" for a user's data: given at run time
+    root: str  # folder in DATA of its clips and weights; "" for a user's data: given at run time, or the folder of the profile's name
+    drawn: bool = False  # its clips are drawn into the cache when first opened
     split: str = "val"
     sam: str = "micro"  # a checkpoint name of `lib.sam.load`
     example: str = ""  # clip that 00_quickstart shows unless told otherwise; "" for the first
+    cross: str = ""  # the profile that Table 2 runs on, the second data set; "" for none
     ablation_clips: int = 0  # the ablations of Tables 4 to 7 and the cost run on this many first clips; 0 for all
     fit_clips: int = 0  # the classifiers of Table 3 are fitted on this many clips of the train split; 0 for all
     models: tuple[tuple[str, str, str], ...] = ()  # (name of `lib.segmentors.build`, method, backbone) of the base models
@@ -77,11 +79,14 @@ class Profile:
 
 
 _PAPER_MODELS = tuple((f"{m.lower()}-{b}", m, f"MiT-{b.upper()}") for b in ("b0", "b1", "b2", "b5") for m in ("Segformer", "CFFM", "MRCFA", "TV3S") if (m, b) != ("TV3S", "b0"))
+_PAPER_PANOPTIC = (("cavis-r50", "CAVIS", "R50"), ("dvis-plus-r50", "DVIS++", "R50"), ("dvis-swinl", "DVIS", "Swin-L"), ("dvis-swinl-offline", "DVIS (offline)", "Swin-L"))  # folders of predictions
 PROFILES = {
     p.name: p
     for p in (
-        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", ablation_clips=4, fit_clips=60, models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
+        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", cross="mini-vipseg", ablation_clips=2, fit_clips=60, models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
         Profile("camvid", "CamVid: real video, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
-        Profile("vspw", "VSPW", "vspw", "", sam="large", models=_PAPER_MODELS),
+        Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS),
+        Profile("vipseg", "VIPSeg", "vipseg", "", sam="large", cross="vipseg", models=_PAPER_PANOPTIC),
+        Profile("mini-vipseg", "mini-vipseg: drawn clips of another look, micro SAM 2", "vipseg", "mini", drawn=True, cross="mini-vipseg", models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),)),
     )
 }  # fmt: skip

@@ -47,6 +47,11 @@ def default_setting(number: int) -> str:
     return str(getattr(MaskletSettings(), ABLATED[number]))
 
 
+def vipseg_name(method: str, backbone: str) -> str:
+    """Name a base model as the paper's Table 2 does: "DVIS (offline)", "Swin-L" is "DVIS (Swin-L, offline)"."""
+    return VIPSEG_ROWS.get(f"SAM2-{method}", f"{method} ({backbone})")
+
+
 def printed_changes(tables: Mapping[int, pd.DataFrame]) -> dict[str, dict[tuple[str, str], dict[str, float]]]:
     """Work out the changes that the paper's words speak of from its printed numbers.
 

@@ -11,8 +11,10 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lib.files import DataMissingError, problem
+from lib.plots.style import small_png
 
 LABELS = ("method", "backbone", "setting")
 COLUMNS = (*LABELS, "metric", "measured", "low", "high", "paper")
@@ -190,10 +192,10 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _png(figure: Figure) -> bytes:
-    """Draw a figure as a report keeps it."""
+    """Draw a figure as a report keeps it, in 256 colours: reports are committed."""
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
-    return picture.getvalue()
+    figure.savefig(picture, format="png", dpi=DPI)
+    return small_png(Image.open(picture))
 
 
 def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figure: Figure | None, title: str,

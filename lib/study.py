@@ -26,6 +26,7 @@ from lib import masklets as masklet_files
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Clip, Dataset, Predictions, read_dataset, read_predictions
 from lib.masklets import Masklets
+from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
 from lib.progress import progress
 from lib.refiner import vote
@@ -72,6 +73,8 @@ def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> S
         raise ValueError(f"Expected `profile` to be one of {', '.join(PROFILES)}, but got {profile!r}.")
     chosen = PROFILES[profile]
     root = Path(data) if data else DATA / (chosen.root or chosen.name)
+    if chosen.drawn and not data:
+        root = vipseg.draw(CACHE / chosen.name)
     return Study(chosen, root, read_dataset(chosen.dataset, root, chosen.split), checkpoint or chosen.sam)
 
 
@@ -154,44 +157,53 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
     """A base model's predictions by clip: from the user's folder, else from our own weights, made now and cached.
 
     Looks in DATA/predictions/<profile>/<name> first, then for weights in DATA/<profile>/weights/<name>.safetensors; on `camvid` the model
-    is trained on the train split when there are none.
+    is trained on the train split when there are none. The panoptic stand-in is made of the weights of its base segmentor.
 
     Raises:
         NotRun: neither is there.
     """
     folder, n_classes = DATA / "predictions" / study.profile.name / name, len(study.dataset.classes)
     if not folder.is_dir():
+        base = name.removeprefix(panoptic_stand_in.PREFIX)
         try:
-            weights = base_weights(study, name)
+            weights = base_weights(study, base)
         except NotRun as reason:
             raise NotRun(f"no predictions in {shown(folder)} and {reason}") from None
         from lib import segmentors
-        from lib.segmentors.predict import predict
+        from lib.segmentors import predict as semantic
 
-        digest = hashlib.sha256(weights.read_bytes() + "".join(fingerprint(c) for c in study.dataset.clips).encode()).hexdigest()[:16]
+        predict, version = (semantic.predict, "") if base == name else (panoptic_stand_in.predict, panoptic_stand_in.version())
+        digest = hashlib.sha256(weights.read_bytes() + (version + "".join(fingerprint(c) for c in study.dataset.clips)).encode()).hexdigest()[:16]
         folder, begun = study.cache / "predictions" / f"{name}_{digest}", time.perf_counter()
-        if predict(segmentors.load(name, weights), study.dataset, folder):
+        if predict(segmentors.load(base, weights), study.dataset, folder):
             study.clock(f"predict {name}", begun)
     return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
 
 
 def base_weights(study: Study, name: str) -> Path:
-    """Find a base model's weights, DATA/<profile>/weights/<name>.safetensors; on `camvid` train them when there are none.
+    """Find a base model's weights, by `weights_file`; on `camvid` train them when there are none.
 
     Raises:
         NotRun: there are none, or `name` is a model that the library does not build.
     """
     from lib import segmentors
 
-    weights = DATA / study.profile.name / "weights" / f"{name}.safetensors"
+    weights = weights_file(study.profile, name)
+    if name not in segmentors.names():
+        raise NotRun(f"{name} is no model that the library builds")
     if study.profile.name == "camvid" and not weights.exists():
         key = hashlib.sha256(str(study.root.resolve()).encode()).hexdigest()[:8]
         weights = study.cache / f"{name}_{key}.safetensors"
         if not weights.exists():
             _train_base(study, name, weights)
-    if not weights.exists() or name not in segmentors.names():
+    if not weights.exists():
         raise NotRun(f"no weights {shown(weights)}")
     return weights
+
+
+def weights_file(profile: Profile, name: str) -> Path:
+    """Where a base model's weights are looked for; those of the panoptic stand-in are its base segmentor's."""
+    return DATA / (profile.root or profile.name) / "weights" / f"{name.removeprefix(panoptic_stand_in.PREFIX)}.safetensors"
 
 
 def find_clip(study: Study, clip: str = "") -> Clip:

@@ -27,6 +27,8 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 DRIVER = shutil.which("chromedriver")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 START_S, RUN_S = 120, 900  # how long to wait for the server, the page or the kernel on a busy machine; and for a notebook on an empty cache
+SETTINGS = {"notebook-extension/tracker": {"windowingMode": "none"},  # cells out of view are in the page too
+            "apputils-extension/notification": {"fetchNews": "false"}}  # or a question lies over the page
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver here; on Debian: apt install chromium chromium-driver")
 
@@ -47,9 +49,10 @@ def lab(tmp_path_factory):
     token, log = secrets.token_hex(16), root / "server.log"
     own = {name: str(root / ".jupyter" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
     project = {"SAM2VSS_DATA": str(DATA.resolve()), "SAM2VSS_CACHE": str(CACHE.resolve()), "SAM2VSS_REPORTS": str(root / "reports"), "PYTHONPATH": str(ROOT)}
-    settings = root / ".jupyter" / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"windowingMode": "none"}))  # cells out of view are in the page too
+    for plugin, values in SETTINGS.items():
+        settings = root / ".jupyter" / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(json.dumps(values))
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
                "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
     with log.open("w") as out:
@@ -119,16 +122,22 @@ def _menu(browser, name, command):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_top_to_bottom_in_the_browser(lab, browser, path):
-    cells = _run_all(browser, lab(path.name))
+    try:
+        _check(browser, _run_all(browser, lab(path.name)))
+        if path.stem == "00_quickstart":
+            _slider_moves_the_picture(browser)
+    finally:
+        _close(browser)
+
+
+def _check(browser, cells):
+    """All cells ran, in order and without an error, and every figure stands in the page."""
     errors = ["\n".join([output["ename"], output["evalue"], cell["source"]]) for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
     assert not errors, errors[0]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     shown = browser.execute_script("return [...document.querySelectorAll('.jp-OutputArea-output img')].filter(i => i.complete && i.naturalWidth > 100).length")
     figures = sum("image/png" in output.get("data", {}) and "application/vnd.jupyter.widget-view+json" not in output["data"] for cell in cells for output in cell["outputs"])
     assert shown >= figures
-    if path.stem == "00_quickstart":
-        _slider_moves_the_picture(browser)
-    _close(browser)
 
 
 def _slider_moves_the_picture(browser):
@@ -150,5 +159,7 @@ def _slider_moves_the_picture(browser):
 
 def _close(browser):
     """End the notebook's kernel, so that one at a time holds memory, and drop its unsaved outputs."""
-    browser.execute_async_script("const done = arguments[0]; window.jupyterapp.shell.currentWidget.sessionContext.shutdown().then(done, done)")
+    browser.execute_async_script("""
+        const done = arguments[0], session = window.jupyterapp?.shell.currentWidget?.sessionContext;
+        session ? session.shutdown().then(done, done) : done();""")
     browser.get("about:blank")

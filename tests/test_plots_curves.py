@@ -61,6 +61,7 @@ def test_measured_changes_and_printed_are_three_panels_apart():
                           "Paper, VSPW, CFFM B1: printed numbers, in percent (no intervals)"]
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["refined", "base, not refined", "the default, 32"]
     assert not measured.get_shared_y_axes().joined(measured, paper)
+    assert measured.get_ylim()[0] < 58.5 and paper.get_ylim()[0] < 39.9, "the base's level lies inside the panel"
     (band,) = measured.patches
     assert band.get_x() < 2 < band.get_x() + band.get_width()
 

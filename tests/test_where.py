@@ -107,6 +107,13 @@ def test_where_takes_the_first_two_models_that_can_be_run(run):
     assert any("mIoU rises in 0 of 3 clips" in note and "at none for certain" in note for note in detail_notes(found))
 
 
+def test_notes_say_what_the_figures_show():
+    table = pd.DataFrame([("A", "x", "mIoU", 50.0, 49.0), ("A", "y", "mIoU", 40.0, 45.0)], columns=["model", "clip", "metric", "base", "refined"])
+    note, = detail_notes(Details(("a",), classes_table(), table, distance_table()))
+    assert note == ("A: mIoU rises in 1 of 2 clips; of the classes car gains most (+10.0) and handrail_or_fence loses most (-10.0). "
+                    "By distance to the true boundary, accuracy rises at 0-1 px and falls at 32+ px.")
+
+
 def test_examples_are_the_best_the_median_and_the_worst_clip(run, monkeypatch):
     """A refiner that mends frame 7 of clip2, spoils frame 3 of clip0, and swaps pixels for nothing in frame 5 of clip1."""
     base = {c.name: noisy(truths(i), 0.3, i) for i, c in enumerate(run.dataset.clips)}

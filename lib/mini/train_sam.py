@@ -53,7 +53,7 @@ PHASES = (
     Phase("both-128", 128, 38, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),
     Phase("both-256", 256, 21, 4e-4, images=6, clips=1, objects=4, track_every=2),
     Phase("leave-128", 128, 30, 8e-4, clips=1, objects=6, frames=8, track_every=4, leaving=0.5, temperature=2.5, iou=2.0),
-    Phase("leave-256", 256, 62, 4e-4, images=8, clicks=6, clips=1, objects=4, frames=8, track_every=3, leaving=0.5, temperature=2.5, iou=2.0),
+    Phase("leave-256", 256, 55, 4e-4, images=8, clicks=6, clips=1, objects=4, frames=8, track_every=3, leaving=0.5, temperature=2.5, iou=2.0),
 )
 
 

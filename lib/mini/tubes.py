@@ -37,10 +37,9 @@ class Tubes:
 
     def write(self, path: str | Path, numbers: np.ndarray) -> list[dict]:
         """Write one frame, (H, W) tube numbers, as RGB PNG; returns its `segments_info`: id, category_id, iscrowd, bbox [x, y, w, h], area in pixels."""
-        ids = np.array(self.ids)
-        rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], 1).astype(np.uint8)[numbers]
+        rgb = np.array(self.ids, "<u4")[numbers].view(np.uint8).reshape(*numbers.shape, 4)[..., :3]  # lowest byte first: red
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rgb).save(path, compress_level=3)
+        Image.fromarray(np.ascontiguousarray(rgb)).save(path, compress_level=1)
         found = []
         for n in np.flatnonzero(np.bincount(numbers.ravel())):
             if n > 0:

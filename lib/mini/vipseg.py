@@ -4,6 +4,7 @@ Too large for the repository, so they are drawn into the cache when first opened
 """
 
 import hashlib
+import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -44,7 +45,7 @@ def write_vipseg(root: Path, n_clips: int, n_frames: int, look: Look = LOOK) -> 
     Source: the form that change2_720p.py and create_panoptic_video_labels.py of VIPSeg-Dataset leave.
     """
     jobs = [(root, f"vipseg_{i:03d}", SEEDS["vipseg"] + i, n_frames, look) for i in range(n_clips)]
-    with ProcessPoolExecutor(min(n_clips, os.cpu_count())) as executor:
+    with ProcessPoolExecutor(min(n_clips, os.cpu_count()), mp_context=multiprocessing.get_context("spawn")) as executor:  # OpenCV's threads do not survive a fork
         videos, annotations = zip(*executor.map(_write_clip, jobs))
     described = tubes.categories(sorted(CLASS_ID.values()))
     write_json(root / "panoptic_gt_VIPSeg_val.json", {"videos": videos, "annotations": annotations, "categories": described})

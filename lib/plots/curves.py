@@ -53,7 +53,8 @@ def _draw(ax, settings: Sequence[str], numbers: Numbers, metric: str, hollow: bo
     ax.plot(list(found), [value for value, *_ in found.values()], color=colour, linewidth=1.5, marker=marker, markersize=8,
             markerfacecolor="white" if hollow else colour, markeredgewidth=1.8)  # fmt: skip
     if "base" in numbers and metric in numbers["base"]:
-        ax.axhline(numbers["base"][metric][0], color=ROLES["base"][2], linewidth=2, linestyle=(0, (5, 3)))
+        level = numbers["base"][metric][0]
+        ax.plot([-0.5, len(settings) - 0.5], [level, level], color=ROLES["base"][2], linewidth=2, linestyle=(0, (5, 3)))  # unlike axhline it counts for the scale
     if not found:
         ax.text(0.5, 0.5, "not printed" if hollow else "none", transform=ax.transAxes, ha="center", color=INK)
         ax.set_yticks([])

@@ -131,6 +131,7 @@ class Mamba(nn.Module):
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept must serve training too
 def sequences(height, width, shifted):
     """Cut a map into windows.
 

@@ -4,10 +4,12 @@
 
 rows.py     what all tables share: tidy lines, paired differences, provenance
 refiner.py  Table 1
+cross.py    Table 2
 segmentor.py Table 3
 ablation.py Tables 4 to 7
 where.py    where refinement helps and where it hurts
 cost.py     time and memory, measured and predicted
+changes.py  what all tables measure, as changes; claims.py  the paper's claims held against them
 """
 
 from lib.report import COLUMNS, METRICS
@@ -15,7 +17,10 @@ from lib.tables.ablation import (
     ABLATIONS, NEGLIGIBLE, Ablation, ablation_claims, ablation_clips, ablation_counts, ablation_notes, ablation_of, ablation_record, ablation_settings,
     ablation_table, masklet_density, negligible, not_better, together,
 )  # fmt: skip
+from lib.tables.changes import measured_changes
+from lib.tables.claims import claims_notes, claims_table, forest_rows, judge, ledger
 from lib.tables.cost import cost_table
+from lib.tables.cross import cross_example, cross_notes, cross_table, open_cross, void_frac, void_table
 from lib.tables.refiner import LABELS, refined, refiner_notes, refiner_rows, refiner_table, true_regions
 from lib.tables.rows import paired, record, setting_note, tidy, verdict
 from lib.tables.segmentor import (
@@ -23,8 +28,10 @@ from lib.tables.segmentor import (
 )  # fmt: skip
 from lib.tables.where import Details, detail_notes, details, examples
 
-__all__ = ["ABLATIONS", "Ablation", "COLUMNS", "LABELS", "METRICS", "cost_table", "paired", "record", "refined", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict",
+__all__ = ["cross_example", "cross_notes", "cross_table", "open_cross", "void_frac", "void_table",
+           "ABLATIONS", "Ablation", "COLUMNS", "LABELS", "METRICS", "cost_table", "paired", "record", "refined", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict",
            "NEGLIGIBLE", "ablation_claims", "ablation_clips", "ablation_counts", "ablation_notes", "ablation_of", "ablation_record", "ablation_settings",
            "ablation_table", "masklet_density", "negligible", "not_better", "together",
            "CLAIMS", "SegmentorSettings", "segmentor_labels", "segmentor_notes", "segmentor_record", "segmentor_rows", "segmentor_table",
-           "Details", "detail_notes", "details", "examples"]
+           "Details", "detail_notes", "details", "examples",
+           "claims_notes", "claims_table", "forest_rows", "judge", "ledger", "measured_changes"]

@@ -207,7 +207,7 @@ def not_better(gains: dict[str, Gain]) -> str:
         return "one clip, no interval"
     if all(high <= NEGLIGIBLE for _, high in intervals) or any(high < 0 for _, high in intervals):
         return "holds"
-    return "does not hold" if any(low > 0 for low, _ in intervals) else "cannot be said"
+    return "does not hold" if any(low > NEGLIGIBLE for low, _ in intervals) else "cannot be said"
 
 
 def together(verdicts: list[str]) -> str:
@@ -247,7 +247,7 @@ def ablation_notes(study: Study, number: int, differences: dict[tuple[str, str],
     """Say in words what was varied on what, how many masklets that gives, and whether the paper's words hold here."""
     on, chosen = ablation_clips(study, clips), ablation_of(number)
     notes = setting_note(on, DEFAULT)
-    notes.append(f"Each row changes the {chosen.label} alone, on the first {len(on.dataset.clips)} of {len(study.dataset.clips)} clips.")
+    notes.append(f"Each row changes one setting alone ({chosen.label}), on the first {len(on.dataset.clips)} of {len(study.dataset.clips)} clips.")
     if not differences:
         return notes
     density = masklet_density(study, number, clips)

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from lib.config import MaskletSettings
-from lib.paper import ABLATED
+from lib.paper import ABLATED, vipseg_name
 from lib.study import NotRun, Study
 from lib.tables.ablation import ablation_of, ablation_table
-from lib.tables.cross import cross_table
 from lib.tables.refiner import refiner_rows, refiner_table
 from lib.tables.rows import Gain, contrast
 from lib.tables.segmentor import SegmentorSettings, fill_of, segmentor_table
@@ -57,8 +56,12 @@ def _refiner(study: Study, settings: MaskletSettings) -> tuple[dict[str, Changes
 
 def _cross(study: Study, settings: MaskletSettings) -> tuple[dict[str, Changes], list[str]]:
     """Read Table 2."""
+    try:
+        from lib.tables.cross import cross_table
+    except ModuleNotFoundError:
+        raise NotRun("this version has no Table 2") from None
     _, not_run, differences = cross_table(study, settings)
-    return {"cross": {(" ".join(filter(None, key)), ""): gains for key, gains in differences.items()}}, list(not_run.values())
+    return {"cross": {(vipseg_name(*key), ""): gains for key, gains in differences.items()}}, list(not_run.values())
 
 
 def _ablation(study: Study, number: int) -> tuple[dict[str, Changes], list[str]]:

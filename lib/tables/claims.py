@@ -15,7 +15,7 @@ from lib.config import MaskletSettings
 from lib.paper import printed_changes, read_paper
 from lib.report import COLUMNS
 from lib.study import Study
-from lib.tables.ablation import NEGLIGIBLE, not_better, together
+from lib.tables.ablation import not_better, together
 from lib.tables.changes import BORDERS, Changes
 from lib.tables.cost import PAPER_FPS
 from lib.tables.rows import MARGIN, Gain, setting_note, verdict
@@ -197,7 +197,7 @@ def claims_notes(study: Study, settings: MaskletSettings, findings: Sequence[Fin
         f"Of {len(findings)} claims about a metric: {count}.",
         "Changes are in points, with 95 % intervals by bootstrap over clips, paired. \"Raises\", \"better\" and \"below\" hold if the whole interval lies on that side of zero, and fail if it lies on the "
         f"other. \"Leaves alone\" and \"hardly matters\" hold if the whole interval lies within {MARGIN} points of zero, and fail if all of it lies outside; the paper calls a spread of {MARGIN} points minimal (Table 5).",
-        f"A value is a good balance if every other one gains at most {NEGLIGIBLE} points in mIoU and mVC, or loses in one of them. A claim about several models or settings holds if it holds for each, and fails if it fails "
+        f"A value is a good balance if every other one gains at most {MARGIN} points in mIoU and mVC, or loses in one of them. A claim about several models or settings holds if it holds for each, and fails if it fails "
         "for one; the one that decides is shown. \"Far\" below is judged as below; how far, the change says.",
         *setting_note(study, settings),
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Table 1: SAM 2 as refiner, with two controls of our own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -64,13 +64,23 @@ def refined(study: Study, predictions: dict[str, Predictions], files: dict[str, 
 def refiner_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> tuple[pd.DataFrame, dict, dict]:
     """Table 1: every row of the paper's table beside what was measured here, and the two controls for each base model.
 
+    Returns: as `beside_paper`.
+    """
+    printed = {(r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")} for r in read_paper_table(1).itertuples()}
+    return beside_paper(study, settings, printed)
+
+
+def beside_paper(study: Study, settings: MaskletSettings, printed: Mapping[tuple[str, str], Mapping[str, float]]) -> tuple[pd.DataFrame, dict, dict]:
+    """Measure every base model of a study before and after refinement, and the two controls, beside printed rows.
+
+    Args: printed: {(method, backbone): {metric: the paper's number}}, refined rows named `SAM2-<method>`.
+
     Returns:
         table: tidy, columns `COLUMNS`.
         not_run: {(method, backbone, setting): why} for rows without a measurement.
         differences: {(method, backbone): {metric: (after - before, low, high)}}, paired over clips.
     """
-    printed = {(r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")} for r in read_paper_table(1).itertuples()}
-    lines, not_run, differences, reasons = [], {}, {}, {}
+    printed, lines, not_run, differences, reasons = dict(printed), [], {}, {}, {}
     for name, method, backbone in study.profile.models:
         try:
             rows = refiner_rows(study, name, settings)

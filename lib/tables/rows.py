@@ -8,10 +8,9 @@ import numpy as np
 
 from lib.config import MaskletSettings
 from lib.metrics import ClipCounts, bootstrap, resample, summarise
-from lib.paths import DATA
 from lib.provenance import provenance
 from lib.report import COLUMNS, METRICS
-from lib.study import Study
+from lib.study import Study, weights_file
 
 Gain = tuple[float, float, float]  # change, low, high, in points; NaN bounds where there is one clip
 MARGIN = 0.5  # points: "alone", "hardly", "competitive", as the paper gives no number; so far apart are the mIoU of Table 5, which it calls minimal
@@ -86,6 +85,6 @@ def record(study: Study, settings: MaskletSettings, inputs: Sequence[Path] = (),
     from lib import sam
 
     files = [sam.weights_of(study.checkpoint)]
-    files += [path for name, *_ in study.profile.models if (path := DATA / study.profile.name / "weights" / f"{name}.safetensors").exists()]
+    files += [path for name, *_ in study.profile.models if (path := weights_file(study.profile, name)).exists()]
     seconds = {stage: round(value, 1) for stage, value in study.timings_s.items()}
     return provenance(study.profile.name, {"checkpoint": study.checkpoint, **asdict(settings), **(parameters or {})}, [*files, *inputs], seconds)

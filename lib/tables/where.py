@@ -128,7 +128,8 @@ def detail_notes(found: Details) -> list[str]:
         gain = (by_class["refined"] - by_class["base"]).sort_values(kind="stable")
         scores = found.by_clip[(found.by_clip["model"] == model) & (found.by_clip["metric"] == "mIoU")]
         up = int((scores["refined"] > scores["base"]).sum())
-        ends = f"; of the classes {gain.index[-1]} gains most ({gain.iloc[-1]:+.1f}) and {gain.index[0]} least ({gain.iloc[0]:+.1f})" if len(gain) else ""
-        notes.append(f"{model}: mIoU rises in {up} of {len(scores)} clips{ends}. By distance to the true boundary, accuracy "
+        ends = [f"{name} {word} most ({change:+.1f})" for word, ranked in (("gains", gain[gain >= 0.05][::-1]), ("loses", gain[gain <= -0.05])) for name, change in ranked[:1].items()]
+        classes = f"; of the classes {' and '.join(ends)}" if ends else ""
+        notes.append(f"{model}: mIoU rises in {up} of {len(scores)} clips{classes}. By distance to the true boundary, accuracy "
                      f"{' and '.join(said) or 'changes at none for certain'}.")
     return notes
