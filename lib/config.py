@@ -83,7 +83,7 @@ _PAPER_PANOPTIC = (("cavis-r50", "CAVIS", "R50"), ("dvis-plus-r50", "DVIS++", "R
 PROFILES = {
     p.name: p
     for p in (
-        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", cross="mini-vipseg", ablation_clips=2, fit_clips=60, models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
+        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", cross="mini-vipseg", ablation_clips=1, fit_clips=60, models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
         Profile("camvid", "CamVid: real video, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
         Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS),
         Profile("vipseg", "VIPSeg", "vipseg", "", sam="large", cross="vipseg", models=_PAPER_PANOPTIC),

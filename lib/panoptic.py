@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from lib.files import VOID, DataError, DataMissingError, problem, read_png
@@ -71,17 +72,15 @@ def read_segments(path: str | Path, segments: dict[str, Segments], n_classes: in
     Source: panopticapi rgb2id; VIPSeg category_id is already 0..123 (wall 0, train 123).
     """
     rgb, _ = read_png(path, ("RGB",), "a panoptic PNG in RGB (id = R + 256 G + 65536 B)", "Keep the PNG as the panoptic writer saved it.")
-    ids = rgb.astype(np.int32) @ np.array([1, 256, 65536], np.int32)
+    ids = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).view("<i4")[..., 0] & 0xFFFFFF  # the four bytes of a pixel as one number, alpha dropped
     classes = np.full(ids.shape, VOID, np.uint8)
-    unlisted = ids != 0
     listed: dict[int, int] = {}
     for segment, category in segments[Path(path).stem]:
         if not 0 <= category < n_classes or segment <= 0 or listed.setdefault(segment, category) != category:
             raise problem(DataError, path, expected=f"in its JSON, positive ids of one class 0..{n_classes - 1} each",
                           found=f"segment {segment} of class {category}", remedy="Store category_id as VIPSeg does: wall 0, train 123.")
-        mine = ids == segment
-        classes[mine] = category
-        unlisted &= ~mine
+        np.copyto(classes, np.uint8(category), where=ids == segment)
+    unlisted = (classes == VOID) & (ids != 0)
     if unlisted.any():
         raise problem(DataError, path, expected="segments that its JSON lists",
                       found=f"{unlisted.sum()} pixels with id {ids[unlisted][0]}, which it does not list",

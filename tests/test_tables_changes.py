@@ -1,8 +1,6 @@
 """The changes that the ledger judges: collected from the tables under the names that the paper's own changes have."""
 
 import shutil
-import sys
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,10 +14,6 @@ from lib.tables.claims import PARTS, SCORES, claims_table, forest_rows, judge, l
 
 NAN = float("nan")
 UP, STILL = (2.0, 1.0, 3.0), (0.1, -0.2, 0.4)
-
-
-def with_cross(monkeypatch, cross_table):
-    monkeypatch.setitem(sys.modules, "lib.tables.cross", SimpleNamespace(cross_table=cross_table))
 
 
 @pytest.fixture
@@ -37,7 +31,7 @@ def test_changes_are_collected_by_part(study, monkeypatch):
     monkeypatch.setattr(changes, "refiner_table", lambda *_: (None, {}, {base: gains}))
     monkeypatch.setattr(changes, "refiner_rows", lambda *_: {"refined": [], "base": []})
     monkeypatch.setattr(changes, "contrast", lambda *_: STILL)
-    with_cross(monkeypatch, lambda *_: (None, {("CAVIS (R50)", "", ""): "no predictions", ("DVIS++ (R50)", "", ""): "none either"}, {}))
+    monkeypatch.setattr(changes, "cross_table", lambda *_: (None, {("CAVIS (R50)", "", ""): "no predictions", ("DVIS++ (R50)", "", ""): "none either"}, {}))
     values = {4: ("1", "8"), 5: ("8", "32"), 6: ("0.4",), 7: ("0.9",)}
     monkeypatch.setattr(changes, "ablation_table", lambda _, number: (
         table([(*base, "base"), ("SAM2-Segformer", "MiT-N0", "8")]), {("SAM2-CFFM", "MiT-B1", "8"): "no CFFM"},
@@ -66,9 +60,8 @@ def test_a_profile_without_inputs_runs_nothing(monkeypatch):
     def raises(*_):
         raise NotRun("nothing here")
 
-    for name in ("refiner_table", "ablation_table", "segmentor_table"):
+    for name in ("refiner_table", "cross_table", "ablation_table", "segmentor_table"):
         monkeypatch.setattr(changes, name, raises)
-    with_cross(monkeypatch, raises)
     found, not_run = measured_changes(open_study("vspw", str(DATA / "mini"), "micro"))
     assert found == {} and set(not_run) == set(PARTS) and not_run["grid"] == "nothing here"
     findings = judge(found, not_run)

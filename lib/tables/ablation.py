@@ -1,6 +1,7 @@
 """Tables 4 to 7: one setting of the masklets varied, all else at its default. The settings of all four tables are cut together."""
 
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -255,8 +256,9 @@ def ablation_notes(study: Study, number: int, differences: dict[tuple[str, str],
     notes += [f"The paper's claim that {claim}: {said} ({judged})." for claim, said, judged in ablation_claims(number, differences)]
     if number in (6, 7):
         masklets = [n for n, _ in density.values()]
-        falls = all(after <= before for before, after in zip(masklets, masklets[1:]))
-        notes.append(f"The paper's claim that a higher threshold leaves fewer masklets: {masklets[0]:.1f} to {masklets[-1]:.1f} a frame ({'holds' if falls else 'does not hold'}).")
+        falls = all(after <= before for before, after in pairwise(masklets))
+        seen = f"{masklets[0]:.1f} to {masklets[-1]:.1f} a frame ({'holds' if falls else 'does not hold'})"
+        notes.append(f"The paper's claim that a higher threshold leaves fewer masklets: {seen}.")
     return notes
 
 

@@ -6,6 +6,7 @@ from lib.config import MaskletSettings
 from lib.paper import ABLATED, vipseg_name
 from lib.study import NotRun, Study
 from lib.tables.ablation import ablation_of, ablation_table
+from lib.tables.cross import cross_table
 from lib.tables.refiner import refiner_rows, refiner_table
 from lib.tables.rows import Gain, contrast
 from lib.tables.segmentor import SegmentorSettings, fill_of, segmentor_table
@@ -56,10 +57,6 @@ def _refiner(study: Study, settings: MaskletSettings) -> tuple[dict[str, Changes
 
 def _cross(study: Study, settings: MaskletSettings) -> tuple[dict[str, Changes], list[str]]:
     """Read Table 2."""
-    try:
-        from lib.tables.cross import cross_table
-    except ModuleNotFoundError:
-        raise NotRun("this version has no Table 2") from None
     _, not_run, differences = cross_table(study, settings)
     return {"cross": {(vipseg_name(*key), ""): gains for key, gains in differences.items()}}, list(not_run.values())
 
