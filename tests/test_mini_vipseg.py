@@ -13,7 +13,7 @@ from lib.mini import tubes, vipseg
 from lib.mini.scenes import SEEDS, SIZE, Look, _recolour, make_scene, render
 from lib.mini.tubes import THINGS, Tubes
 
-N_FRAMES = 2
+N_FRAMES = 3  # enough for two things of one class in this scene
 
 
 @pytest.fixture(scope="module")
