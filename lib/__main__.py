@@ -95,7 +95,7 @@ def predict(args) -> int:
     from lib.segmentors import predict as predictor
 
     dataset, device = read_dataset(args.dataset, args.data, args.split), _device(args.device)
-    n_frames = predictor.predict(segmentors.load(args.model, args.checkpoint), dataset, args.out, batch=args.batch, device=device, bf16=args.bf16)
+    n_frames = predictor.predict(segmentors.load(args.model, args.checkpoint), dataset, args.out, batch=args.batch, device=device, bf16=args.bf16, stream=args.stream)
     print(f"{args.out}: {n_frames} frames predicted, {sum(map(len, dataset.clips)) - n_frames} were there")
     return 0
 
@@ -204,6 +204,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--batch", type=int, default=4, metavar="N", help="frames at a time (default: %(default)s)")
     sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: the GPU if there is one)")
     sub.add_argument("--bf16", action="store_true", help="bfloat16: faster on a GPU")
+    sub.add_argument("--stream", action="store_true", help="TV3S: carry the states through the whole clip (mode 2), not from t-9, t-6, t-3 (mode 0)")
 
     sub = command(fit, "fit the classifiers of SAM 2 as segmentor (Table 3) into data/<profile>/weights")
     _add_profile(sub)

@@ -10,7 +10,7 @@ from toy import make_dataset, picture
 from lib.data import read_predictions, write_labels
 from lib.progress import quiet
 from lib.segmentors import build
-from lib.segmentors.predict import contenders, normalise, predict, predict_frames, to_labels, to_network_size
+from lib.segmentors.predict import contenders, normalise, predict, predict_frames, references, segment, to_labels, to_network_size
 
 
 @pytest.mark.parametrize("size, scale, expected", [
@@ -91,14 +91,75 @@ def test_predict_frames_refuses():
     model = Brightness().eval()
     with pytest.raises(ValueError, match="at least one frame"):
         predict_frames(model, [])
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="like those before"):
         predict_frames(model, [picture(0), picture(0, (32, 32))])
     with pytest.raises(ValueError, match="float32"):
         predict_frames(model, [picture(0).astype(np.float32)])
     with pytest.raises(ValueError, match="training mode"):
         predict_frames(model.train(), [picture(0)])
-    with pytest.raises(ValueError, match="CFFM looks at 4 frames"):
-        predict_frames(build("cffm-n0").eval(), [picture(0)])
+    with pytest.raises(ValueError, match="Brightness"):
+        predict_frames(model.eval(), [picture(0)], stream=True)
+
+
+def test_references():
+    """The authors' hard-coded table, then a distance of three frames."""
+    table = {0: [0], 1: [1], 2: [2], 3: [0, 1, 2, 3], 4: [0, 2, 3, 4], 5: [0, 2, 4, 5], 6: [0, 2, 4, 6], 7: [0, 3, 5, 7], 8: [0, 3, 6, 8],
+             9: [0, 3, 6, 9], 10: [1, 4, 7, 10], 40: [31, 34, 37, 40]}  # fmt: skip
+    assert {t: list(references(t, 4)) for t in table} == table
+    assert all(references(t, 1) == (t,) for t in table)
+
+
+@pytest.fixture(scope="module", params=["cffm-n0", "mrcfa-n0", "tv3s-n0"])
+def video(request):
+    """A video model with seeded weights, 13 frames of a moving picture, and for each frame its labels by plain calls of the model."""
+    torch.manual_seed(0)
+    model = build(request.param, 5).eval()
+    with torch.no_grad():
+        for parameter in model.decode_head.parameters():
+            parameter.mul_(2)  # classes far enough apart for other batches to round alike
+    images = [np.roll(picture(i, (61, 93)), i, 1) for i in range(13)]
+    slow = []
+    for t in range(13):
+        seen = np.stack([to_network_size(images[i], None) for i in references(t, 4)])
+        with torch.inference_mode():
+            slow.append(to_labels(model(normalise(seen)), seen.shape[1:3], (61, 93))[0].numpy())
+    return model, images, np.stack(slow)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 13])
+def test_video_models_equal_plain_calls(video, batch):
+    model, images, slow = video
+    assert len(np.unique(slow)) > 1 and (slow[12] != slow[3]).any()
+    assert (predict_frames(model, images, batch=batch) == slow).mean() > 0.9999
+
+
+def test_video_models_resume_anywhere(video):
+    """Targets in the middle read the frames that they look at, each once, and no others."""
+    model, images, slow = video
+    read = []
+    found = dict(segment(model, lambda i: (read.append(i), images[i])[1], [2, 8, 12], batch=2))
+    assert read == sorted({2, 0, 3, 6, 8, 9, 12})
+    assert list(found) == [2, 8, 12] and all((found[t] == slow[t]).mean() > 0.999 for t in found)
+
+
+def test_backbone_sees_each_frame_once(video):
+    model, images, _ = video
+    seen = []
+    hook = model.backbone.register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
+    predict_frames(model, images)
+    hook.remove()
+    assert sum(seen) == 13
+
+
+def test_stream_carries_states():
+    torch.manual_seed(0)
+    model, images = build("tv3s-n0", 5).eval(), [picture(i, (61, 93)) for i in range(6)]
+    with torch.inference_mode():
+        whole = to_labels(model.stream(normalise(np.stack([to_network_size(i, None) for i in images]))), (64, 96), (61, 93)).numpy()
+    assert (predict_frames(model, images, stream=True, batch=4) == whole).mean() > 0.9999
+    assert (predict_frames(model, images) != whole).any()
+    (t, last), = segment(model, images.__getitem__, [5], stream=True, batch=3)  # a resumed clip is read from its start
+    assert t == 5 and (last == whole[5]).mean() > 0.9999
 
 
 def test_predict_writes_and_resumes(tmp_path):

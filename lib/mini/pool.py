@@ -71,8 +71,8 @@ def normalise(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.moveaxis((images - mean) / std, -1, -3).copy())
 
 
-def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose n clicks on one (S, S) region map: two in three uniform over pixels, as the grid clicks; the others over regions.
+def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator, by_region: float = 1 / 3) -> tuple[np.ndarray, np.ndarray]:
+    """Choose n clicks on one (S, S) region map: a share `by_region` uniform over regions, which favours small ones; the others over pixels, as the grid clicks.
 
     Returns xy (n, 2) pixels, float32, and the clicked region ids (n,).
     """
@@ -82,7 +82,7 @@ def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator) -> tuple[
     xy, ids = np.zeros((n, 2), np.float32), np.zeros(n, np.int64)
     for i in range(n):
         y, x = rng.integers(0, s, 2)
-        if i % 3 == 2 or area[regions[y, x]] < 6:
+        if rng.random() < by_region or area[regions[y, x]] < 6:
             at = np.flatnonzero(regions.ravel() == rng.choice(big))
             y, x = divmod(int(rng.choice(at)), s)
         xy[i], ids[i] = (x, y), regions[y, x]

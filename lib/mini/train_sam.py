@@ -45,6 +45,7 @@ class Phase:
     leaving: float = 0.0  # share of tracked objects taken from those that are gone in the last frame, if any are
     temperature: float = 1.0  # mask losses see the logits divided by this: steep logits pass the stability test on small masks too
     iou: float = 1.0  # weight of the predicted IoU
+    by_region: float = 1 / 3  # share of clicks drawn over regions, which favours small ones, not over pixels
     attention: float = 0.0  # weight of the attention supervision at the start of the phase; falls to 0
 
 
@@ -54,6 +55,7 @@ PHASES = (
     Phase("both-256", 256, 21, 4e-4, images=6, clips=1, objects=4, track_every=2),
     Phase("leave-128", 128, 30, 8e-4, clips=1, objects=6, frames=8, track_every=4, leaving=0.5, temperature=2.5, iou=2.0),
     Phase("leave-256", 256, 55, 4e-4, images=8, clicks=6, clips=1, objects=4, frames=8, track_every=3, leaving=0.5, temperature=2.5, iou=2.0),
+    Phase("small-256", 256, 60, 6e-4, images=8, clips=1, objects=4, frames=8, track_every=6, leaving=0.5, temperature=2.5, iou=3.0, by_region=0.65),
 )
 
 
@@ -204,7 +206,7 @@ def draw_batch(pool, phase: Phase, rng: np.random.Generator, step: int = 0):
     if phase.images:
         frames = [augment(images[i, j : j + 1], regions[i, j : j + 1], phase.size_px, rng)
                   for i, j in zip(choose(phase.images), rng.integers(0, POOL_FRAMES, phase.images))]  # fmt: skip
-        picked = [pick_clicks(region[0], phase.clicks, rng) for _, region in frames]
+        picked = [pick_clicks(region[0], phase.clicks, rng, phase.by_region) for _, region in frames]
         clicks = (normalise(np.concatenate([f[0] for f in frames])), torch.from_numpy(np.concatenate([f[1] for f in frames])),
                   torch.from_numpy(np.stack([p[0] for p in picked])), torch.from_numpy(np.stack([p[1] for p in picked])))  # fmt: skip
     if phase.clips and step % phase.track_every == 0:

@@ -9,7 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from lib.segmentors.mit import MiT, init_weights
-from lib.segmentors.segformer import FRAMES, MLPDecoder, halve, head_options, input_scale, pointwise
+from lib.segmentors.segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
 
 WINDOW = 7  # tokens of 1/8 of the image, per side of a window
 BLOCKS = {"n0": 1, "n1": 2, "b0": 1, "b1": 2, "b2": 2, "b5": 4}  # the authors configured no others of the published widths
@@ -192,7 +192,7 @@ class FocalDecoder(nn.Module):
         return target
 
 
-class CFFMHead(MLPDecoder):
+class CFFMHead(ClipHead):
     """The MLP decoder for each frame, then attention of the last frame to all at half its resolution.
 
     Source: class CFFMHead_clips_resize1_8 of the authors' code; without temporal loss terms, which are the trainer's.
@@ -226,15 +226,6 @@ class CFFMHead(MLPDecoder):
         logits = pointwise(self.linear_pred2, self.dropout(torch.cat([fused[:, -1], mined], 1)))
         return F.interpolate(logits, size, mode="bilinear")
 
-    def forward(self, features):
-        """Segment the last frame of one clip: features c1..c4 of its frames -> logits (1, n_classes, H/4, W/4).
-
-        Fewer or more than four frames give the per-frame logits of the last one, as in the authors' test at the start of a clip.
-        """
-        if len(features[0]) != FRAMES:
-            return super().forward([c[-1:] for c in features])
-        return self.decode([part[None] for part in self.prepare(features)], features[0].shape[2:])
-
 
 class CFFM(nn.Module):
     """Video base segmentor; arguments and attributes as for `SegFormer`."""
@@ -249,5 +240,5 @@ class CFFM(nn.Module):
         self.decode_head = CFFMHead(depth=BLOCKS[width], **head_options(width, n_classes))
 
     def forward(self, images):
-        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `CFFMHead.forward`."""
+        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `ClipHead`."""
         return self.decode_head(self.backbone(images))

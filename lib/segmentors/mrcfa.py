@@ -8,7 +8,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from lib.segmentors.mit import MiT, init_weights, to_image, to_tokens
-from lib.segmentors.segformer import FRAMES, MLPDecoder, halve, head_options, input_scale, pointwise
+from lib.segmentors.segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
 
 TOP = 5  # places of the target whose affinities make a token's score
 KEPT = {"n0": 0.8, "n1": 0.5, "b0": 0.8, "b1": 0.5, "b2": 0.5, "b5": 0.5}  # fraction of tokens; the authors configured no other published widths
@@ -102,7 +102,7 @@ class Affinities(nn.Module):
         return self.hpn(*maps).view(*chosen.shape, -1), chosen
 
 
-class MRCFAHead(MLPDecoder):
+class MRCFAHead(ClipHead):
     """The MLP decoder for each frame, and for the last one what it gathers from the three before.
 
     Source: class SegFormerHead_clips2_resize_1_8_hypercorrelation2_topk_ensemble4 of the authors' code.
@@ -155,15 +155,6 @@ class MRCFAHead(MLPDecoder):
         logits = pointwise(classifier, drop(to_image(gathered.mean(1), fused.shape[2]) + fused))
         return F.interpolate(logits, size, mode="bilinear")
 
-    def forward(self, features):
-        """Segment the last frame of one clip: features c1..c4 of its frames -> logits (1, n_classes, H/4, W/4).
-
-        Fewer or more than four frames give the per-frame logits of the last one, as in the authors' test at the start of a clip.
-        """
-        if len(features[0]) != FRAMES:
-            return super().forward([c[-1:] for c in features])
-        return self.decode([part[None] for part in self.prepare(features)], features[0].shape[2:])
-
 
 class MRCFA(nn.Module):
     """Video base segmentor; arguments and attributes as for `SegFormer`."""
@@ -179,5 +170,5 @@ class MRCFA(nn.Module):
         self.decode_head = MRCFAHead(kept=KEPT[width], parts=parts, **head_options(width, n_classes))
 
     def forward(self, images):
-        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `MRCFAHead.forward`."""
+        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `ClipHead`."""
         return self.decode_head(self.backbone(images))

@@ -84,42 +84,122 @@ def to_labels(logits, network_size, size):
     return torch.cat(labels).to(torch.uint8)
 
 
+def references(t, n_frames):
+    """Choose the frames that a model looks at to segment frame `t` of a clip.
+
+    Args:
+        t: 0 or more.
+        n_frames: `FRAMES` for the video models, 1 for a per-frame model.
+
+    Returns:
+        Ascending frame numbers, `t` last; `t` alone in the first three frames of a clip, where the video models segment it by itself.
+
+    Source: test pipeline of CFFM, MRCFA and TV3S (mode 0), dilation (-9, -6, -3), with its table for the start of a clip.
+    """
+    if n_frames == 1 or t < 3:
+        return (t,)
+    start = {3: (0, 1, 2), 4: (0, 2, 3), 5: (0, 2, 4), 6: (0, 2, 4), 7: (0, 3, 5), 8: (0, 3, 6)}
+    return (*start.get(t, (t - 9, t - 6, t - 3)), t)
+
+
 @torch.inference_mode()
-def predict_frames(model, images, *, scale="model", bf16=False):
-    """Predict frames, each by itself.
+def segment(model, read, targets, *, batch=4, scale="model", bf16=False, stream=False):
+    """Segment frames of one clip.
+
+    A frame is read once and goes once through the backbone and what else of the model depends on it alone, though up to four targets look at it.
 
     Args:
         model: of `lib.segmentors.build`, in evaluation mode; it runs where its weights are.
-        images: (N, H, W, 3) uint8 RGB, or a sequence of (H, W, 3).
+        read: frame number -> (H, W, 3) uint8 RGB, all of one size; called in ascending order.
+        targets: ascending frame numbers. Frames that they look at are read too.
+        batch: frames at a time; changes memory, not results.
         scale: see `to_network_size`; "model" takes `model.scale`, which is (853, 480) for the published widths, as the VSPW papers test, and None,
             the frame's own size, for the micro widths.
         bf16: run the network under bfloat16 autocast.
+        stream: for TV3S, read the clip from its first frame on and carry the states (the authors' mode 2) instead of starting from fresh ones for
+            each target (mode 0).
+
+    Yields:
+        (t, labels) in the order of `targets`; labels (H, W) uint8, class ids.
+
+    Raises:
+        ValueError: if frames differ in size or are not uint8 RGB, if the model is in training mode or cannot stream.
+    """
+    if model.training:
+        raise ValueError("Expected `model` to be in evaluation mode, but it is in training mode. Call model.eval().")
+    if stream and not hasattr(model, "stream"):
+        raise ValueError(f"Expected `model` to be a TV3S, which alone carries states through a clip, but got {type(model).__name__}.")
+    scale, device, n_frames = model.scale if scale == "model" else scale, next(model.parameters()).device, getattr(model, "n_frames", 1)
+    targets = list(targets)
+    if stream:
+        looks, needed, state = {}, range(max(targets, default=-1) + 1), {}
+    else:
+        looks = {t: references(t, n_frames) for t in targets}
+        needed = sorted({i for seen in looks.values() for i in seen})
+    wanted, size, prepared = set(targets), None, {}
+    for start in range(0, len(needed), batch):
+        chunk = needed[start:start + batch]
+        images = [read(i) for i in chunk]
+        for i, image in zip(chunk, images, strict=True):
+            size = size or image.shape[:2]
+            if image.dtype != np.uint8 or image.shape != (*size, 3):
+                raise ValueError(f"Expected frame {i} to be {(*size, 3)} uint8 like those before it, but got {image.shape} {image.dtype}.")
+        images = np.stack([to_network_size(image, scale) for image in images])
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            if stream:
+                logits = dict(zip(chunk, model.decode_head.stream(model.backbone(normalise(images, device)), state).split(1), strict=True))
+            elif n_frames == 1:
+                logits = dict(zip(chunk, model(normalise(images, device)).split(1), strict=True))
+            else:
+                logits = _decode(model, normalise(images, device), chunk, {t: looks[t] for t in chunk if t in wanted}, prepared)
+        here = [t for t in chunk if t in wanted]
+        if here:
+            yield from zip(here, to_labels(torch.cat([logits[t] for t in here]), images.shape[1:3], size).cpu().numpy(), strict=True)
+
+
+def _decode(model, images, chunk, looks, prepared):
+    """Segment the targets of one chunk of frames with a video model.
+
+    Args:
+        images: (N, 3, H, W), the frames numbered `chunk`.
+        looks: {target: frames that it looks at}, targets within the chunk.
+        prepared: {frame: what `prepare` gave}; updated, frames that no later target looks at go.
+
+    Returns:
+        {target: logits (1, n_classes, H/4, W/4)}.
+    """
+    features, head = model.backbone(images), model.decode_head
+    for i, *parts in zip(chunk, *head.prepare(features), strict=True):
+        prepared[i] = parts
+    alone, full = ([t for t in looks if (len(looks[t]) == 1) == single] for single in (True, False))
+    logits = {t: head.per_frame([c[chunk.index(t)][None] for c in features]) for t in alone}
+    if full:
+        parts = [torch.stack([torch.stack([prepared[i][part] for i in looks[t]]) for t in full]) for part in range(len(parts))]
+        logits.update(zip(full, head.decode(parts, features[0].shape[2:]).split(1), strict=True))
+    for i in [i for i in prepared if i <= chunk[-1] - 9]:
+        del prepared[i]
+    return logits
+
+
+def predict_frames(model, images, **options):
+    """Segment all frames of a clip that is in memory.
+
+    Args:
+        model, options: see `segment`.
+        images: (N, H, W, 3) uint8 RGB, or a sequence of (H, W, 3), in order. A per-frame model sees each by itself.
 
     Returns:
         (N, H, W) uint8, class ids.
 
     Raises:
-        ValueError: if frames differ in size or are not uint8 RGB, if the model is in training mode, or if it looks at several frames of a clip.
+        ValueError: as `segment`, or without frames.
     """
-    images = list(images)
-    if not images:
+    if not len(images):
         raise ValueError("Expected `images` to hold at least one frame, but got none.")
-    for image in images:
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape != (*images[0].shape[:2], 3):
-            raise ValueError(f"Expected `images` to be (H, W, 3) uint8 of one size, but got {image.shape} {image.dtype} beside {images[0].shape}.")
-    if model.training:
-        raise ValueError("Expected `model` to be in evaluation mode, but it is in training mode. Call model.eval().")
-    if getattr(model, "n_frames", 1) > 1:
-        raise ValueError(f"Expected `model` to look at one frame at a time, but {type(model).__name__} looks at {model.n_frames} frames of a clip.")
-    scale = model.scale if scale == "model" else scale
-    device = next(model.parameters()).device
-    batch = np.stack([to_network_size(image, scale) for image in images])
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        logits = model(normalise(batch, device))
-    return to_labels(logits, batch.shape[1:3], images[0].shape[:2]).cpu().numpy()
+    return np.stack([labels for _, labels in segment(model, images.__getitem__, range(len(images)), **options)])
 
 
-def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=False, overwrite=False):
+def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=False, stream=False, overwrite=False):
     """Predict every frame of a data set and write `<out>/<clip>/<frame>.png`.
 
     Frames already there are left alone, so an interrupted run resumes; give each model its own folder.
@@ -129,7 +209,7 @@ def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=Fa
         dataset: `lib.data.Dataset`; truth is not needed.
         out: folder.
         batch: frames at a time.
-        scale, bf16: see `predict_frames`.
+        scale, bf16, stream: see `segment`.
         device: e.g. "cuda".
         overwrite: predict frames anew that are already there.
 
@@ -147,12 +227,9 @@ def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=Fa
     logger.info("%s: %d frames to predict, %d there", out, n_frames, sum(map(len, dataset.clips)) - n_frames)
     with progress(total=n_frames) as bar:
         for clip, frames in todo:
-            for start in range(0, len(frames), batch):
-                chunk = frames[start:start + batch]
-                labels = predict_frames(model, [clip.image(i) for i in chunk], scale=scale, bf16=bf16)
-                for i, label in zip(chunk, labels, strict=True):
-                    write_labels(file_of(out, clip, clip.frames[i]), label)
-                bar.update(len(chunk))
+            for i, labels in segment(model, clip.image, frames, batch=batch, scale=scale, bf16=bf16, stream=stream):
+                write_labels(file_of(out, clip, clip.frames[i]), labels)
+                bar.update()
     return n_frames
 
 

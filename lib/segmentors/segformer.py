@@ -82,9 +82,29 @@ class MLPDecoder(nn.Module):
             fused = fused + (F.interpolate(c, features[0].shape[2:], mode="bilinear") if i > 1 else c)
         return F.relu(self.linear_fuse.bn(fused), inplace=True)
 
-    def forward(self, features):
+    def per_frame(self, features):
         """Logits of each frame by itself: features as for `fuse` -> (N, n_classes, H/4, W/4)."""
         return pointwise(self.linear_pred, self.dropout(self.fuse(features)))
+
+    forward = per_frame
+
+
+class ClipHead(MLPDecoder):
+    """What the heads of the video models have in common: they segment the last of `FRAMES` frames.
+
+    A head splits its work in two, so that a frame that several targets look at is prepared once:
+    `prepare(features)` gives a tuple of tensors (N, ...), what each frame brings to every target that sees it;
+    `decode(parts, size)` takes these as (B, FRAMES, ...) and gives logits (B, n_classes, *size), size being H/4, W/4.
+    """
+
+    def forward(self, features):
+        """Segment the last frame of one clip: features c1..c4 of its frames -> logits (1, n_classes, H/4, W/4).
+
+        Fewer or more than four frames give the per-frame logits of the last one, as in the authors' test at the start of a clip.
+        """
+        if len(features[0]) != FRAMES:
+            return self.per_frame([c[-1:] for c in features])
+        return self.decode([part[None] for part in self.prepare(features)], features[0].shape[2:])
 
 
 def head_options(width, n_classes):

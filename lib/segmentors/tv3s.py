@@ -15,7 +15,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from lib.segmentors.mit import MiT, init_weights
-from lib.segmentors.segformer import FRAMES, MLPDecoder, head_options, input_scale, pointwise
+from lib.segmentors.segformer import FRAMES, ClipHead, head_options, input_scale, pointwise
 
 WINDOW, SHIFT = 20, 10  # tokens
 LAYERS = {"n0": 2, "n1": 4, "b1": 8, "b2": 8, "b5": 8}  # the authors configured no other published widths
@@ -193,7 +193,7 @@ class VideoStates(nn.Module):
         return self.norm_f(x)
 
 
-class TV3SHead(MLPDecoder):
+class TV3SHead(ClipHead):
     """The MLP decoder for each frame, then state space models through time at about half its resolution.
 
     Source: class TV3SHead_shift of the authors' code, with real_shift and model_type 0.
@@ -233,15 +233,6 @@ class TV3SHead(MLPDecoder):
             followed = self.follow([part[:, t] for part in parts], state)
         return self.classify(followed, size)
 
-    def forward(self, features):
-        """Segment the last frame of one clip (mode 0): features c1..c4 of its frames -> logits (1, n_classes, H/4, W/4).
-
-        Fewer or more than four frames give the per-frame logits of the last one, as in the authors' test at the start of a clip.
-        """
-        if len(features[0]) != FRAMES:
-            return super().forward([c[-1:] for c in features])
-        return self.decode([part[None] for part in self.prepare(features)], features[0].shape[2:])
-
     def stream(self, features, state):
         """Segment every frame of a clip: features c1..c4 of T frames -> logits (T, n_classes, H/4, W/4); `state` as for `VideoStates`."""
         parts, size = self.prepare(features), features[0].shape[2:]
@@ -261,7 +252,7 @@ class TV3S(nn.Module):
         self.decode_head = TV3SHead(depth=LAYERS[width], **head_options(width, n_classes))
 
     def forward(self, images):
-        """Segment the last of the frames t-9, t-6, t-3, t (mode 0): (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `TV3SHead.forward`."""
+        """Segment the last of the frames t-9, t-6, t-3, t (mode 0): (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `ClipHead`."""
         return self.decode_head(self.backbone(images))
 
     def stream(self, images, state=None):
