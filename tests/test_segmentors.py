@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from seeded import assert_digest, seeded, seeded_features, seeded_input
 
 from lib.data import DataError, DataMissingError
-from lib.segmentors import build, load, load_backbone, names
+from lib.segmentors import build, load, start_from, names
 from lib.segmentors.mit import WIDTHS, MiT
 from lib.segmentors.segformer import MLPDecoder
 
@@ -169,7 +169,24 @@ def test_backbone_alone(tmp_path):
     backbone = seeded(MiT("n0"), "")
     torch.save(backbone.state_dict() | {"head.weight": torch.zeros(1000, 96), "head.bias": torch.zeros(1000)}, tmp_path / "mit.pth")
     model = build("segformer-n0")
-    load_backbone(model, tmp_path / "mit.pth")
+    start_from(model, tmp_path / "mit.pth")
     assert all(torch.equal(value, backbone.state_dict()[key]) for key, value in model.backbone.state_dict().items())
     with pytest.raises(DataError, match="the model's MiT"):
-        load_backbone(build("segformer-n1"), tmp_path / "mit.pth")
+        start_from(build("segformer-n1"), tmp_path / "mit.pth")
+
+
+def test_a_video_model_starts_from_a_per_frame_model(tmp_path):
+    plain = seeded(build("segformer-n0", 7), "")
+    torch.save(plain.state_dict(), tmp_path / "plain.pth")
+    model = build("mrcfa-n0", 7)
+    fresh = {key: value.clone() for key, value in model.state_dict().items()}
+    start_from(model, tmp_path / "plain.pth")
+    taken = plain.state_dict()
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, taken.get(key, fresh[key])), key
+    with pytest.raises(DataError, match="the width of this CFFM"):
+        start_from(build("cffm-n1", 7), tmp_path / "plain.pth")
+    cut = {key: value for key, value in taken.items() if "linear_fuse.bn" not in key}
+    torch.save(cut, tmp_path / "cut.pth")
+    with pytest.raises(DataError, match="missing"):
+        start_from(model, tmp_path / "cut.pth")

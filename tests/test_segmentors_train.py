@@ -17,7 +17,7 @@ from lib.data import VOID, Clip, DataError, Dataset, write_labels
 from lib.segmentors import build, load, read_weights
 from lib.segmentors import train as trainer
 from lib.segmentors.crops import Frames, augment, jitter, make_batch
-from lib.segmentors.predict import predict_frames
+from lib.segmentors.predict import normalise, predict_frames
 from lib.segmentors.train import TrainConfig, default_config, pixel_loss, train
 
 
@@ -27,6 +27,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def augment_one(image, label, config, seed):
+    out, out_label = augment(image[None], label[None], config, np.random.default_rng(seed))
+    assert len(out) == len(out_label) == 1
+    return out[0], out_label[0]
 
 
 @pytest.mark.parametrize("size", [(13, 17), (64, 96), (200, 120)])
@@ -39,14 +45,13 @@ def test_augment_moves_picture_and_label_together(size):
     image = np.stack([grey[label]] * 3, 2)
     config = TrainConfig(crop=(64, 96), scales=(0.5, 2.0), photometric=False)
     for seed in range(20):
-        out, out_label = augment(image, label, config, np.random.default_rng(seed))
+        out, out_label = augment_one(image, label, config, seed)
         assert out.shape == (64, 96, 3) and out_label.shape == (64, 96) and out.dtype == out_label.dtype == np.uint8
         inside = out[..., 0] != 124  # what lies beyond the frame is grey and void
         assert inside.any() and (out_label[~inside] == VOID).all()
         agree = (out[..., 0] == grey[out_label])[inside]
         assert agree.mean() > 0.7 and set(np.unique(out_label)) <= {0, 1, VOID}  # zoomed edges are blended in the picture alone
-    same = augment(image, label, config, np.random.default_rng(3))[0]
-    assert (same == augment(image, label, config, np.random.default_rng(3))[0]).all()
+    assert (augment_one(image, label, config, 3)[0] == augment_one(image, label, config, 3)[0]).all()
 
 
 def test_augment_without_zoom_is_a_plain_crop():
@@ -56,7 +61,7 @@ def test_augment_without_zoom_is_a_plain_crop():
     windows = np.lib.stride_tricks.sliding_window_view(label, (64, 64))
     flipped = []
     for seed in range(8):
-        out, out_label = augment(image, label, config, np.random.default_rng(seed))
+        out, out_label = augment_one(image, label, config, seed)
         for flip in (False, True):
             found = np.argwhere((windows == (out_label[:, ::-1] if flip else out_label)).all((2, 3)))
             if len(found):
@@ -84,10 +89,48 @@ def test_every_frame_is_seen_once_an_epoch():
     frames, config = Recorder(make_dataset(2, 6)), TrainConfig(batch=4, crop=(32, 32))
     for step in range(6):
         images, labels = make_batch(frames, step, config)
-        assert images.shape == (4, 32, 32, 3) and labels.shape == (4, 32, 32)
+        assert images.shape == (4, 1, 32, 32, 3) and labels.shape == (4, 1, 32, 32)
     assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12)) and seen[:12] != seen[12:]
     lazy = Frames(make_dataset(2, 6), memory_mb=0)
     assert lazy.kept is None and (make_batch(lazy, 3, config)[0] == make_batch(frames, 3, config)[0]).all()
+
+
+def test_frames_of_a_clip_stay_together():
+    """Four equal frames stay equal through crop, flip and jitter, and a video model's crops are of t-9, t-6, t-3, t of one clip."""
+    config = TrainConfig(batch=4, crop=(32, 32))
+    still, label = np.stack([picture(2)] * 4), np.stack([truth(2)] * 4)
+    out, out_label = augment(still, label, config, np.random.default_rng(5))
+    assert out.shape == (4, 32, 32, 3) and all((part[0] == part[i]).all() for part in (out, out_label) for i in range(4))
+    frames = Frames(make_dataset(2, 12), 4)
+    for i, seen in {0: (0, 0, 0, 0), 5: (0, 0, 2, 5), 11: (2, 5, 8, 11), 12 + 10: (13, 16, 19, 22)}.items():
+        images, labels = frames.seen(i)
+        assert (images == np.stack([frames[j][0] for j in seen])).all() and (labels == np.stack([frames[j][1] for j in seen])).all()
+    images, labels = make_batch(frames, 0, config)
+    assert images.shape == (4, 4, 32, 32, 3) and labels.shape == (4, 4, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["cffm-n0", "mrcfa-n0", "tv3s-n0"])
+def test_loss_of_video_models(name):
+    """The last frame's own logits, and half as much the per-frame logits of all frames, both by plain calls."""
+    torch.manual_seed(0)
+    model, config = build(name, 2).eval(), TrainConfig(points=None)
+    images, labels = make_batch(Frames(make_dataset(1, 12), 4), 0, TrainConfig(batch=2, crop=(64, 64)))
+    features = [model.backbone(normalise(clip)) for clip in images]
+    logits = torch.cat([model.decode_head(f) for f in features])
+    each = torch.cat([model.decode_head.per_frame(f) for f in features])
+    truths = torch.from_numpy(labels).long()
+    expected = pixel_loss(logits, truths[:, -1]) + 0.5 * pixel_loss(each, truths.flatten(0, 1))
+    loss = trainer.model_loss(model, images, labels, None, config)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-4)
+    loss.backward()
+    used = [p.grad is not None for p in model.parameters()]
+    assert all(used)
+
+
+def test_video_model_trains_from_a_per_frame_model(tmp_path):
+    train("segformer-n0", make_dataset(), tmp_path / "plain.safetensors", SMALL)
+    train("cffm-n0", make_dataset(), tmp_path / "video.safetensors", SMALL, init=tmp_path / "plain.safetensors")
+    assert load("cffm-n0", tmp_path / "video.safetensors").n_frames == 4
 
 
 def test_pixel_loss():
@@ -205,8 +248,6 @@ def test_train_refuses(tmp_path):
     unlabelled = Dataset("toy", "test", ("a",), (Clip("clip0", ("0",), partial(tuple, (64, 96)), picture),))
     with pytest.raises(DataError, match="clip0: expected labels"):
         train("segformer-n0", unlabelled, tmp_path / "a.safetensors", SMALL)
-    with pytest.raises(ValueError, match="one frame at a time, but got 'tv3s-n0'"):
-        train("tv3s-n0", make_dataset(), tmp_path / "a.safetensors", SMALL)
     with pytest.raises(ValueError, match="safetensors"):
         train("segformer-n0", make_dataset(), tmp_path / "a.pth", SMALL)
 

@@ -140,11 +140,19 @@ def load(name, path):
     return model.eval()
 
 
-def load_backbone(model, path):
-    """Load a MiT alone, as trained on ImageNet, into a model's backbone; its classifier `head.*` is dropped.
+def start_from(model, path):
+    """Load a MiT alone, as trained on ImageNet, or a per-frame model into the parts that a model has in common with it.
+
+    A MiT's classifier `head.*` is dropped. Of a model, its backbone and its MLP decoder must fit; what else `model` has keeps its fresh weights.
 
     Raises:
         DataMissingError, DataError: see `read_weights` and `fill`.
     """
-    state = {key.removeprefix("backbone."): value for key, value in read_weights(path).items()}
-    fill(model.backbone, {key: value for key, value in state.items() if not key.startswith("head.")}, path, "the model's MiT")
+    state = read_weights(path)
+    if any(key.startswith("decode_head.") for key in state):
+        shared = ("backbone.", *(f"decode_head.{part}." for part in ("linear_c1", "linear_c2", "linear_c3", "linear_c4", "linear_fuse", "linear_pred")))
+        own = {key: value for key, value in model.state_dict().items() if not key.startswith(shared)}
+        fill(model, {**own, **state}, path, f"a per-frame model of the width of this {type(model).__name__}")
+        return
+    state = {key.removeprefix("backbone."): value for key, value in state.items() if not key.startswith("head.")}
+    fill(model.backbone, state, path, "the model's MiT")
