@@ -208,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(fit, "fit the classifiers of SAM 2 as segmentor (Table 3) into data/<profile>/weights")
     _add_profile(sub)
-    sub.add_argument("--features", nargs="+", metavar="NAME", help="sam, or base models such as segformer-n1 (default: sam and every model with weights)")
+    sub.add_argument("--features", nargs="+", metavar="NAME", help="sam, or base models such as segformer-n1 (default: sam and those of Table 3 with weights)")
     sub.add_argument("--clips", type=int, metavar="N", help="of the train split, evenly chosen; 0 for all (default: what the profile says)")
     sub.add_argument("--frames", type=int, default=3, metavar="N", help="of each clip (default: %(default)s)")
     sub.add_argument("--class-balance", choices=("none", "inverse-sqrt"), default="none", help="weights of classes in the loss (default: %(default)s)")

@@ -31,6 +31,7 @@ from lib.study import NotRun, Study, _load_sam, base_weights, read_masklets, sho
 
 log = logging.getLogger(__name__)
 SAM = "sam"  # the features of SAM 2's own image encoder; other features go by the base model's name
+PAPER_METHOD = "CFFM"  # whose encoders the paper tries (Table 3)
 FRAMES = 3  # of each train clip
 VERSION = 1  # raise it when vectors change although weights and frames do not
 
@@ -95,10 +96,23 @@ def fit(study: Study, names: Sequence[str], config: ClassifierConfig = Classifie
     return fitted
 
 
+def models_of(study: Study, models: tuple[str, ...] = ()) -> list[tuple[str, str, str]]:
+    """Choose the (name, method, backbone) of the base models whose encoders are tried.
+
+    Raises:
+        ValueError: the profile has no such model.
+    """
+    known = {name: (name, method, backbone) for name, method, backbone in study.profile.models}
+    if unknown := [name for name in models if name not in known]:
+        raise ValueError(f"Expected `models` to be among {', '.join(known)}, but got {', '.join(unknown)}.")
+    chosen = [known[name] for name in models] or [model for model in known.values() if model[1] == PAPER_METHOD]
+    return chosen or list(known.values())
+
+
 def encoders(study: Study) -> list[str]:
-    """Name the features that a study can have: `SAM`, and base models whose weights are there."""
+    """Name the features that Table 3 asks for: `SAM`, and of `models_of` those whose weights are there."""
     names = [SAM]
-    for name, *_ in study.profile.models:
+    for name, *_ in models_of(study):
         try:
             base_weights(study, name)
             names.append(name)
@@ -129,7 +143,7 @@ def classifier_of(study: Study, name: str, config: ClassifierConfig = Classifier
         return found, path
     cached = _cached(study, name, config)
     if not cached.exists():
-        lacking = [n for n in encoders(study) if n == name or not (weights_file(study, n).exists() or _cached(study, n, config).exists())]
+        lacking = [n for n in dict.fromkeys([*encoders(study), name]) if n == name or not (weights_file(study, n).exists() or _cached(study, n, config).exists())]
         why = f"{shown(path)} was fitted otherwise" if path.exists() else f"there is no {shown(path)}"
         log.warning("%s: fitting on the train split, with features of %s", why, ", ".join(lacking))
         for other, fitted in fit(study, lacking, config).items():  # together, as most of the time goes into proposing masks

@@ -127,3 +127,16 @@ def test_figure_has_every_row_once(run):
     assert sorted(dots) == sorted(table[(table.metric == "mIoU") & table.measured.notna()].measured)
     assert len([line for line in lower.lines if len(line.get_xdata()) == 1]) == 11
     assert plots.segmentor(table[table.measured.isna()]).axes
+
+
+def test_encoders_of_the_papers_method_unless_others_are_asked_for(run):
+    models = (("segformer-n0", "Segformer", "MiT-N0"), ("cffm-n0", "CFFM", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))
+    mixed = replace(run, profile=replace(run.profile, models=models))
+    assert fit.models_of(run) == list(run.profile.models) and fit.models_of(mixed) == [models[1]]
+    assert fit.models_of(mixed, ("segformer-n1", "cffm-n0")) == [models[2], models[1]]
+    with pytest.raises(ValueError, match="got tv3s-b1"):
+        fit.models_of(mixed, ("tv3s-b1",))
+    table, not_run, _ = tables.segmentor_table(mixed, replace(QUICK, models=("segformer-n0",)))
+    rows = list(dict.fromkeys(zip(table.method, table.backbone)))
+    assert rows[:4] == [("Segformer", "MiT-N0"), ("I-Segformer", "MiT-N0"), ("I-Segformer_base", "MiT-N0"), ("Segformer", "MiT-N1")]
+    assert rows[4:7] == [("I-SAM2", ""), ("I-SAM2_base", ""), ("TrueLabels-SAM2", "")] and ("I-Segformer", "MiT-N1", "") not in not_run

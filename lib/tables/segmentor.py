@@ -10,7 +10,7 @@ import pandas as pd
 from lib.classifier import ClassifierConfig
 from lib.config import MaskletSettings, VoteSettings
 from lib.data import Clip, Predictions
-from lib.fit import SAM, Classes, classifier_of, predicted_classes, true_classes
+from lib.fit import SAM, Classes, classifier_of, models_of, predicted_classes, true_classes
 from lib.isam2 import coverage, paint_classes
 from lib.metrics import ClipCounts
 from lib.paper import read_paper_table
@@ -40,6 +40,7 @@ class SegmentorSettings:
     votes: VoteSettings = VoteSettings()  # who wins an overlap; whether a masklet is classified per frame or once
     classifier: ClassifierConfig = ClassifierConfig()
     fill: str = ""  # base model that fills I-SAM2_base; "": the paper's if the profile has it, else the profile's last
+    models: tuple[str, ...] = ()  # base models whose encoders are tried; (): those of CFFM, as in the paper, or all if the profile has none
 
 
 def fill_of(study: Study, fill: str = "") -> tuple[str, str, str]:
@@ -76,13 +77,14 @@ def segmentor_rows(study: Study, settings: SegmentorSettings = SegmentorSettings
     """
     files, rows, reasons = cut(study, (settings.masklets,))[settings.masklets], {}, {}
     fill = fill_of(study, settings.fill)[1:]
-    bases = {(method, backbone): _attempt(lambda: predictions_of(study, name)) for name, method, backbone in study.profile.models}
+    models = dict.fromkeys([*models_of(study, settings.models), fill_of(study, settings.fill)])
+    bases = {(method, backbone): _attempt(lambda: predictions_of(study, name)) for name, method, backbone in models}
     for row, base in bases.items():
         if isinstance(base, NotRun):
             reasons[row] = str(base)
         else:
             rows[row] = score(study, lambda clip: base[clip.name], lambda clip: f"base {content(base[clip.name])}")
-    sources = [(name, f"I-{method}", backbone, bases[method, backbone]) for name, method, backbone in study.profile.models]
+    sources = [(name, f"I-{method}", backbone, bases[method, backbone]) for name, method, backbone in models_of(study, settings.models)]
     for features, method, backbone, base in [*sources, (SAM, I_SAM2, "", bases[fill])]:
         classes = _attempt(lambda: _classes(study, features, files, settings))
         for row, below in (((method, backbone), None), ((f"{method}_base", backbone), base)):
@@ -106,13 +108,13 @@ def segmentor_table(study: Study, settings: SegmentorSettings = SegmentorSetting
     printed = {(r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")} for r in read_paper_table(3).itertuples()}
     counts, reasons = segmentor_rows(study, settings)
     models = {_base_of(row) for row in counts}  # of a model without any input no row is shown, unless the paper prints it
-    wanted = [row for row in _order(study) if row in printed or _base_of(row) in models or not row[1]]
+    wanted = [row for row in _order(study, settings) if row in printed or _base_of(row) in models or not row[1]]
     lines, not_run = [], {}
     for row in [*wanted, *(row for row in printed if row not in wanted)]:
         lines += tidy(*row, "", counts.get(row), printed.get(row, {}))
         if row not in counts:
             not_run[*row, ""] = reasons.get(row) or f"the {study.profile.name} profile has no {' '.join(_base_of(row))}"
-    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, _differences(study, counts)
+    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, _differences(study, settings, counts)
 
 
 def segmentor_notes(study: Study, settings: SegmentorSettings, differences: dict[Difference, dict[str, Gain]]) -> list[str]:
@@ -128,7 +130,7 @@ def segmentor_notes(study: Study, settings: SegmentorSettings, differences: dict
         f"Masklets cover {100 * covered:.1f} % of the pixels. {BOUND} gives each the class that most of its pixels truly have: what lacks there is lost by "
         f"the masks, what {I_SAM2} lacks beyond it by the features and the classifier."
     )
-    for features, label in [(SAM, "SAM 2"), *((n, f"{m} {b}") for n, m, b in study.profile.models)]:
+    for features, label in [(SAM, "SAM 2"), *((n, f"{m} {b}") for n, m, b in models_of(study, settings.models))]:
         notes += _accuracy_note(study, settings, files, features, label)
     for (claim, difference, backbone), gain in differences.items():
         words, direction = CLAIMS[claim]
@@ -139,9 +141,9 @@ def segmentor_notes(study: Study, settings: SegmentorSettings, differences: dict
 
 def segmentor_record(study: Study, settings: SegmentorSettings) -> dict:
     """Provenance of Table 3: that of every table, and the classifiers."""
-    names = [SAM, *(name for name, *_ in study.profile.models)]
+    names = [SAM, *(name for name, *_ in models_of(study, settings.models))]
     files = [found[1] for name in names if not isinstance(found := _attempt(lambda: classifier_of(study, name, settings.classifier)), NotRun)]
-    choices = {"fill": fill_of(study, settings.fill)[0], **asdict(settings.votes), "classifier": asdict(settings.classifier)}
+    choices = {"fill": fill_of(study, settings.fill)[0], "models": names[1:], **asdict(settings.votes), "classifier": asdict(settings.classifier)}
     return record(study, settings.masklets, files, choices)
 
 
@@ -167,9 +169,11 @@ def _score(study: Study, files: dict[str, Path], classes: dict[str, Classes], ba
     return score(study, lambda clip: paint_classes(read_masklets(files[clip.name]), classes[clip.name], base and base[clip.name], votes), made_of)
 
 
-def _order(study: Study) -> list[Row]:
+def _order(study: Study, settings: SegmentorSettings) -> list[Row]:
     """List the rows of the table in the order of the paper."""
-    models = [(prefix + method + suffix, backbone) for _, method, backbone in study.profile.models for prefix, suffix in (("", ""), ("I-", ""), ("I-", "_base"))]
+    chosen = models_of(study, settings.models)
+    models = [(prefix + method + suffix, backbone) for _, method, backbone in chosen for prefix, suffix in (("", ""), ("I-", ""), ("I-", "_base"))]
+    models += [fill_of(study, settings.fill)[1:]] * (fill_of(study, settings.fill) not in chosen)
     return [*models, (I_SAM2, ""), (I_SAM2_BASE, ""), (BOUND, "")]
 
 
@@ -178,10 +182,10 @@ def _base_of(row: Row) -> Row:
     return row[0].removeprefix("I-").removesuffix("_base"), row[1]
 
 
-def _differences(study: Study, counts: dict[Row, list[ClipCounts]]) -> dict[Difference, dict[str, Gain]]:
+def _differences(study: Study, settings: SegmentorSettings, counts: dict[Row, list[ClipCounts]]) -> dict[Difference, dict[str, Gain]]:
     """Compare the rows that the paper compares, if both were measured."""
     pairs = [("fill", (I_SAM2_BASE, ""), (I_SAM2, ""))]
-    for _, method, backbone in study.profile.models:
+    for _, method, backbone in models_of(study, settings.models):
         base, plain, filled = (method, backbone), (f"I-{method}", backbone), (f"I-{method}_base", backbone)
         pairs += [("below", (I_SAM2, ""), base), ("trained", plain, base), ("encoder", plain, (I_SAM2, "")), ("fill", filled, plain)]
     pairs.sort(key=lambda pair: list(CLAIMS).index(pair[0]))
