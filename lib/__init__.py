@@ -10,6 +10,7 @@
     fit               the classifiers of a study: fitted, found, applied
     refiner           masklets + predictions -> refined predictions (paper Eq. 1-2)
     metrics           mIoU, weighted IoU, mBIoU, mVC, under both protocols
+    bootstrap         intervals of the scores, and of paired differences
     boundary          accuracy by distance to the true boundary
     segmentors/       base models and their predict loop and trainer
     mini/             the embedded profile: scene renderer, trainer of the micro SAM 2, its quality

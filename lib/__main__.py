@@ -33,7 +33,7 @@ paper takes Eq. 4 literally; both prints both.
 RUN = """examples:
   python -m lib run                                      # every notebook on the embedded profile
   python -m lib run --tables 1 4 --profile vspw --data /data/VSPW_480p
-  python -m lib run --tables 0 -p clip val_003           # what else can be set: the first cell of each notebook
+  python -m lib run --tables 0 -p clip_name val_003      # what else can be set: the first cell of each notebook
 """
 PREDICT = """example:
   python -m lib predict --model segformer-b1 --checkpoint segformer_b1.pth --data VSPW_480p data/predictions/vspw/segformer-b1"""

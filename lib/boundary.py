@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
+from lib.bootstrap import draw
 from lib.files import VOID
 
 EDGES_PX = (1, 2, 4, 8, 16, 32)  # upper edges of the bins but the last: (0, 1], (1, 2], ... (16, 32], more than 32
@@ -74,8 +75,7 @@ def accuracy(counts: Sequence[np.ndarray], n: int = 1000, seed: int = 0, *, othe
         raise ValueError("Expected counts of at least one clip, but got none.")
     if other is not None and not np.array_equal([c[1] for c in counts], [c[1] for c in other]):
         raise ValueError("Expected `other` to judge the same pixels of the same clips.")
-    draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), n)
-    weights = np.vstack([np.ones((1, len(counts))), draws])  # the clips themselves, then the resamples
+    weights = np.vstack([np.ones((1, len(counts))), draw(len(counts), n, seed)])  # the clips themselves, then the resamples
     pooled = _percent(weights, counts) - (0 if other is None else _percent(weights, other))
     bounds = np.full((2, pooled.shape[1]), np.nan)
     for b in np.flatnonzero(~np.isnan(pooled[0])) if len(counts) > 1 else ():

@@ -7,6 +7,7 @@ from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Dataset, DataError, DataMissingError, read_dataset, read_predictions
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
+from lib.study import weights_file
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _sam(profile: Profile) -> Finding:
 def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> tuple[bool, str]:
     """Find a base model's predictions or weights, where `lib.study.predictions_of` looks for them."""
     base = name.removeprefix(panoptic_stand_in.PREFIX)
-    folder, weights = DATA / "predictions" / profile.name / name, DATA / (profile.root or profile.name) / "weights" / f"{base}.safetensors"
+    folder, weights = DATA / "predictions" / profile.name / name, weights_file(profile, name)
     if folder.is_dir():
         try:
             for clip in dataset.clips if dataset else ():
@@ -104,7 +105,7 @@ def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> 
             return True, f"trained on {len(read_dataset(profile.dataset, root, 'train').clips)} clips of split train when first needed, a quarter of an hour on two cores"
         except (DataError, DataMissingError) as error:
             return False, f"no {weights}, and none can be trained: {error}"
-    way = f", or its weights as {weights}" if known else ""
+    way = f", or its weights as {weights} or .pth (data/README.md says where they are published)" if known else ""
     if profile.dataset == "vipseg":
         way += f"; or put pan_pred/ and pred.json of a panoptic model into {folder}"
     return False, f"neither predictions nor weights. Put its predictions into {folder}/<clip>/<frame>.png{way}."

@@ -79,11 +79,12 @@ class Profile:
 
 
 _PAPER_MODELS = tuple((f"{m.lower()}-{b}", m, f"MiT-{b.upper()}") for b in ("b0", "b1", "b2", "b5") for m in ("Segformer", "CFFM", "MRCFA", "TV3S") if (m, b) != ("TV3S", "b0"))
+_MINI_MODELS = (*((f"{m.lower()}-n0", m, "MiT-N0") for m in ("Segformer", "CFFM", "MRCFA", "TV3S")), ("segformer-n1", "Segformer", "MiT-N1"))
 _PAPER_PANOPTIC = (("cavis-r50", "CAVIS", "R50"), ("dvis-plus-r50", "DVIS++", "R50"), ("dvis-swinl", "DVIS", "Swin-L"), ("dvis-swinl-offline", "DVIS (offline)", "Swin-L"))  # folders of predictions
 PROFILES = {
     p.name: p
     for p in (
-        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", cross="mini-vipseg", ablation_clips=1, fit_clips=60, models=(("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))),
+        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", cross="mini-vipseg", ablation_clips=1, fit_clips=60, models=_MINI_MODELS),
         Profile("camvid", "CamVid: real video, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
         Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS),
         Profile("vipseg", "VIPSeg", "vipseg", "", sam="large", cross="vipseg", models=_PAPER_PANOPTIC),

@@ -22,7 +22,7 @@ from lib.config import MaskletSettings, VoteSettings
 from lib.data import VOID, Clip, Dataset
 from lib.masklets import Masklets
 from lib.refiner import paint, vote
-from lib.tracker import _as_video_predictor, propose, select
+from lib.tracker import as_video_predictor, propose, select
 
 BATCH = 4  # frames encoded together; changes memory, not results
 
@@ -83,7 +83,7 @@ def sam_encoder(checkpoint: str | Path = "micro", model=None) -> Encoder:
 
     @torch.inference_mode()
     def encode(images):
-        batch = torch.stack([_as_video_predictor(image, model.image_size) for image in images])
+        batch = torch.stack([as_video_predictor(image, model.image_size) for image in images])
         return model.image_encoder(batch.to(model.device))["vision_features"].float().cpu().numpy()
 
     return Encoder("sam", digest(sam.weights_of(checkpoint)), encode)

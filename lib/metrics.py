@@ -1,7 +1,7 @@
 """Scores of a video segmentation: mIoU, weighted IoU, mBIoU and mVC, from counts that stream over the frames of a clip.
 
-`count_clip` reads a clip once, frame by frame, and keeps a few small sums; everything else (scores, intervals, paired
-differences) is arithmetic on those sums. Labels are uint8: a class id, or 255, which means void in the truth (not
+`count_clip` reads a clip once, frame by frame, and keeps a few small sums; every score, and every interval of one
+(bootstrap.py), is arithmetic on those sums. Labels are uint8: a class id, or 255, which means void in the truth (not
 judged) and nothing in a prediction (a miss for the truth, a false positive for no class).
 
 Two protocols, because published numbers and the paper's equations disagree:
@@ -183,7 +183,7 @@ def _at_least(run: np.ndarray, n: int) -> int:
 
 def left_out(counts: Sequence[ClipCounts], protocol: str = "both") -> tuple[str, ...]:
     """Name the clips left out of mIoU, wIoU, mBIoU and the script's mVC: of 16 frames or fewer, unless "paper"."""
-    _check(counts, protocol)
+    check_counts(counts, protocol)
     return tuple(c.name for c in counts if not _kept([c], protocol))
 
 
@@ -203,7 +203,7 @@ def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str,
 
     Source: paper section 3.3, Eq. 4-6; VC_perclip.py of VSPW.
     """
-    _check(counts, protocol)
+    check_counts(counts, protocol)
     if not _kept(counts, protocol):
         logger.warning(
             "the VSPW protocol leaves out clips of %d frames or fewer, and all clips here (%d) are: "
@@ -215,67 +215,19 @@ def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str,
 
 def per_clip(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str, dict[str, float]]:
     """Score each clip as a data set of its own: {clip: as `summarise`}; a clip left out by the protocol has NaN."""
-    _check(counts, protocol)
+    check_counts(counts, protocol)
     return {c.name: _totals([c], protocol) for c in counts}
 
 
 def per_class(counts: Sequence[ClipCounts], protocol: str = "both") -> np.ndarray:
     """Score each class: IoU (C,) in percent, NaN where the truth lacks it, of the clips that make up mIoU, its mean."""
-    _check(counts, protocol)
+    check_counts(counts, protocol)
     kept = _kept(counts, protocol)
     return _class_iou(kept, np.ones((1, len(kept))), len(counts[0].truth_px))[0][0]
 
 
-def bootstrap(
-    counts: Sequence[ClipCounts], n: int = 1000, seed: int = 0, *,
-    other: Sequence[ClipCounts] | None = None, protocol: str = "both",
-) -> dict[str, tuple[float, float]]:  # fmt: skip
-    """Give 95 % intervals by drawing clips with replacement.
-
-    Args:
-        counts: one per clip.
-        n, seed: number of resamples, and what seeds them.
-        other: counts of another prediction of the same clips in the same order; the intervals are then of the paired
-            difference `counts` minus `other`, both scored on the same draws.
-        protocol: as for `summarise`. Each metric draws from the clips it is defined on.
-
-    Returns:
-        {metric: (low, high)}, the 2.5th and 97.5th percentile, in percent or points; (nan, nan) below two clips.
-    """
-    drawn = resample(counts, n, seed, other=other, protocol=protocol)
-    defined = {metric: values[~np.isnan(values)] for metric, values in drawn.items()}
-    return {
-        metric: tuple(np.percentile(values, (2.5, 97.5)).tolist()) if values.size else (np.nan, np.nan)
-        for metric, values in defined.items()
-    }
-
-
-def resample(
-    counts: Sequence[ClipCounts], n: int = 1000, seed: int = 0, *,
-    other: Sequence[ClipCounts] | None = None, protocol: str = "both",
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Score the draws that `bootstrap` takes its intervals from: {metric: (n,)}; entry i of mIoU, wIoU and mBIoU is of the same clips."""
-
-    def draw(n_clips: int) -> np.ndarray:
-        if n_clips < 2:
-            return np.full((n, n_clips), np.nan)
-        return np.random.default_rng(seed).multinomial(n_clips, np.full(n_clips, 1 / n_clips), n).astype(np.float64)
-
-    _check([*counts, *(other or ())], protocol)
-    if other is not None:
-        ours, theirs = ([(c.name, c.n_frames) for c in clips] for clips in (counts, other))
-        if ours != theirs:
-            odd = next(pair for pair in zip_longest(ours, theirs) if pair[0] != pair[1])
-            raise ValueError(f"Expected `other` to hold the same clips in order, but got {odd[1]} for {odd[0]}")
-    scores = _scores(counts, protocol, draw)
-    if other is not None:
-        scores_of_other = _scores(other, protocol, draw)
-        scores = {metric: values - scores_of_other[metric] for metric, values in scores.items()}
-    return scores
-
-
-def _check(counts: Sequence[ClipCounts], protocol: str) -> None:
-    """Raise unless the counts go together and the protocol exists."""
+def check_counts(counts: Sequence[ClipCounts], protocol: str) -> None:
+    """Raise ValueError unless the counts go together and the protocol exists."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"Expected `protocol` to be one of {PROTOCOLS}, but got {protocol!r}")
     if not counts:
@@ -292,11 +244,11 @@ def _kept(counts: Sequence[ClipCounts], protocol: str) -> list[ClipCounts]:
 
 def _totals(counts: Sequence[ClipCounts], protocol: str) -> dict[str, float]:
     """Score one data set in which every clip counts once."""
-    scores = _scores(counts, protocol, lambda n_clips: np.ones((1, n_clips)))
+    scores = weighted_scores(counts, protocol, lambda n_clips: np.ones((1, n_clips)))
     return {metric: float(value[0]) for metric, value in scores.items()}
 
 
-def _scores(counts, protocol: str, weigh: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
+def weighted_scores(counts: Sequence[ClipCounts], protocol: str, weigh: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
     """Score R weighted data sets at once: weigh(k) -> (R, k), how often each of k clips counts; each score is (R,)."""
     kept = _kept(counts, protocol)
     weights = weigh(len(kept))

@@ -11,6 +11,7 @@ import json
 import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -108,28 +109,46 @@ def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
     return time.perf_counter() - begun
 
 
+def _end_with_parent() -> None:
+    """Let this worker end when the process that started it is gone, or a killed notebook would leave its workers computing for nobody."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _shares(missing: dict[MaskletSettings, Path]) -> list[dict[MaskletSettings, Path]]:
+    """Split the settings of a clip for two processes: those of the longest window, which share tracks, and the others, which share proposals."""
+    longest = max(s.window for s in missing)
+    parts = [{s: path for s, path in missing.items() if (s.window == longest) == is_longest} for is_longest in (True, False)]
+    return [part for part in parts if part]
+
+
 def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),), clips: Sequence[Clip] = ()) -> dict[MaskletSettings, dict[str, Path]]:
     """Make sure that the masklets of `clips` (default: all) are cached under every setting; return {setting: {clip: file}}.
 
     Settings that are missing for a clip are cut together, which shares most of their work. On a CPU, clips run in parallel processes
-    when the model is micro; a large model takes all threads for itself.
+    when the model is micro, a few clips of an ablation as two processes each; a large model takes all threads for itself.
     """
     from lib import sam
 
     weights = hashlib.sha256(sam.weights_of(study.checkpoint).read_bytes()).hexdigest()[:16]
-    files, jobs = {s: {} for s in settings}, []
+    files, missing, n_workers = {s: {} for s in settings}, {}, os.cpu_count()
     small = study.checkpoint == "micro" and not sam.has_gpu()
     for clip in clips or study.dataset.clips:
         frames = fingerprint(clip)
         for s in settings:
             key = hashlib.sha256(json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()).hexdigest()[:16]
             files[s][clip.name] = study.cache / "masklets" / f"{clip.name}_{key}.json"
-        missing = {s: files[s][clip.name] for s in settings if not files[s][clip.name].exists()}
-        if missing:
-            jobs.append((clip, study.checkpoint, missing, not small))
+        if absent := {s: files[s][clip.name] for s in settings if not files[s][clip.name].exists()}:
+            missing[clip] = absent
+    few = small and len(missing) < 2 * n_workers  # clips: without splitting them a processor would soon have nothing to do
+    jobs = [(clip, study.checkpoint, part, not small) for clip, absent in missing.items() for part in (_shares(absent) if few else [absent])]
     begun = time.perf_counter()
     if small and len(jobs) > 1:
-        with ProcessPoolExecutor(min(len(jobs), os.cpu_count()), mp_context=multiprocessing.get_context("spawn")) as executor:
+        with ProcessPoolExecutor(min(len(jobs), n_workers), multiprocessing.get_context("spawn"), _end_with_parent) as executor:
             list(progress(executor.map(_cut, jobs), desc="masklets", total=len(jobs), unit="clip"))
     else:
         for job in jobs:
@@ -156,7 +175,7 @@ class NotRun(Exception):
 def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
     """A base model's predictions by clip: from the user's folder, else from our own weights, made now and cached.
 
-    Looks in DATA/predictions/<profile>/<name> first, then for weights in DATA/<profile>/weights/<name>.safetensors; on `camvid` the model
+    Looks in DATA/predictions/<profile>/<name> first, then for weights in DATA/<profile>/weights/<name>.safetensors or .pth; on `camvid` the model
     is trained on the train split when there are none. The panoptic stand-in is made of the weights of its base segmentor.
 
     Raises:
@@ -197,13 +216,15 @@ def base_weights(study: Study, name: str) -> Path:
         if not weights.exists():
             _train_base(study, name, weights)
     if not weights.exists():
-        raise NotRun(f"no weights {shown(weights)}")
+        raise NotRun(f"no weights {shown(weights)} (or .pth)")
     return weights
 
 
 def weights_file(profile: Profile, name: str) -> Path:
-    """Where a base model's weights are looked for; those of the panoptic stand-in are its base segmentor's."""
-    return DATA / (profile.root or profile.name) / "weights" / f"{name.removeprefix(panoptic_stand_in.PREFIX)}.safetensors"
+    """Where a base model's weights are looked for: .safetensors, else a released .pth; those of the panoptic stand-in are its base segmentor's."""
+    ours = DATA / (profile.root or profile.name) / "weights" / f"{name.removeprefix(panoptic_stand_in.PREFIX)}.safetensors"
+    released = ours.with_suffix(".pth")
+    return released if released.exists() and not ours.exists() else ours
 
 
 def find_clip(study: Study, clip: str = "") -> Clip:

@@ -13,7 +13,7 @@ from lib.config import MaskletSettings, VoteSettings
 from lib.data import VOID
 from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.paths import DATA
-from lib.tracker import _as_video_predictor, _encode
+from lib.tracker import as_video_predictor, encode
 from toy import clip_of, make_dataset, picture
 
 SIZE = (13, 17)
@@ -62,7 +62,7 @@ def test_sam_encoder_gives_the_map_that_the_tracker_sees():
     encoder = isam2.sam_encoder("micro", model)
     found = encoder.encode([picture(0), picture(3)])
     with torch.inference_mode():
-        features, _, sizes = _encode(model, _as_video_predictor(picture(3), model.image_size))
+        features, _, sizes = encode(model, as_video_predictor(picture(3), model.image_size))
     np.testing.assert_allclose(found[1], features[-1][:, 0].T.reshape(-1, *sizes[-1]), atol=1e-4)
     assert found.shape == (2, 128, 16, 16) and encoder.name == "sam" and encoder.digest == isam2.digest(sam.MICRO_WEIGHTS)
 

@@ -1,5 +1,4 @@
 import logging
-import time
 import tracemalloc
 
 import numpy as np
@@ -7,7 +6,7 @@ import oracles
 import pytest
 
 from lib import metrics
-from lib.metrics import bootstrap, count_clip, left_out, per_class, per_clip, summarise
+from lib.metrics import count_clip, left_out, per_class, per_clip, summarise
 
 V = 255  # void in the truth, nothing in a prediction
 N = 5  # classes of the random clips, of which the truth lacks class 3
@@ -255,37 +254,3 @@ def test_counts_must_go_together():
             summarise(wrong)
     with pytest.raises(ValueError, match="protocol"):
         summarise([two], "coco")
-    with pytest.raises(ValueError, match="same classes and windows"):
-        bootstrap([two, two], other=[three, three])
-    with pytest.raises(ValueError, match=r"same clips in order, but got None for \('a', 1\)"):
-        bootstrap([two, two], other=[two])
-    with pytest.raises(ValueError, match="same clips in order"):
-        bootstrap([], other=[two])
-
-
-def test_bootstrap_against_a_loop():
-    counts = count([random_clip(n_frames, seed, share_wrong=seed / 9) for seed, n_frames in enumerate((17, 19, 18, 25))])
-    better = count([(truth, truth) for truth, _ in (random_clip(n, seed) for seed, n in enumerate((17, 19, 18, 25)))])
-    times = np.random.default_rng(7).multinomial(4, [0.25] * 4, 50)
-    drawn = [[summarise([c for c, k in zip(some, row, strict=True) for _ in range(k)]) for row in times] for some in (counts, better)]
-    for other in (None, better):
-        intervals = bootstrap(counts, 50, seed=7, other=other)
-        for metric, interval in intervals.items():
-            values = [a[metric] - (b[metric] if other else 0) for a, b in zip(*drawn, strict=True)]
-            assert interval == pytest.approx(np.percentile(values, (2.5, 97.5)))
-    assert intervals["mIoU"][1] < 0  # worse than the perfect prediction in every draw
-    assert set(bootstrap(counts, other=counts).values()) == {(0, 0)}
-
-
-def test_bootstrap_needs_two_clips():
-    one, short = count([random_clip(17, 0), random_clip(10, 1)])
-    assert np.isnan(list(bootstrap([one]).values())).all()
-    defined = {metric for metric, (low, _) in bootstrap([one, short]).items() if not np.isnan(low)}
-    assert defined == {"mVC8_eq4"}  # the script leaves out the short clip, and 16 frames do not fit it
-
-
-def test_bootstrap_is_fast():
-    counts = [count_clip(f"{i}", *clip(TRUTH, PREDICTED, 17), 124) for i in range(343)]
-    start = time.process_time()
-    bootstrap(counts)
-    assert time.process_time() - start < 2

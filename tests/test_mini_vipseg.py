@@ -72,7 +72,7 @@ def test_an_instance_is_a_thing_of_the_scene_and_keeps_its_colour(root, scene):
 
 
 def test_clips_are_long_enough_and_of_their_own_seeds():
-    assert vipseg.N_FRAMES > max(VSPW_LONGEST_LEFT_OUT, 32)
+    assert vipseg.N_FRAMES > VSPW_LONGEST_LEFT_OUT
     assert len({seed // 10_000 for seed in SEEDS.values()}) == len(SEEDS)
 
 

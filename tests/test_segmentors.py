@@ -5,20 +5,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from seeded import assert_digest, seeded, seeded_features, seeded_input
+from seeded import assert_digest, seeded, seeded_features, seeded_head, seeded_input
 
 from lib.data import DataError, DataMissingError
 from lib.segmentors import build, load, start_from, names
 from lib.segmentors.mit import WIDTHS, MiT
 from lib.segmentors.segformer import MLPDecoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+# What the authors' per-frame decoders give: mean, standard deviation, projection, first values.
+B0_BY_FRAME = 0.022537, 0.632701, 0.03695, [0.81296, 1.15263, 1.25450, 1.40855]
+B1_BY_FRAME = 0.030325, 0.629065, 0.27493, [0.56572, 0.47589, 0.62266, 0.79992]
 
 
 # --- equality with the authors' networks ---
@@ -37,16 +35,23 @@ def test_mit_equals_the_original():
     assert_digest(c4, 0.000187, 0.997890, -0.79895, [-0.47735, 0.15054, 0.19500, 0.20468])
 
 
-@pytest.mark.parametrize("width, digest", [
-    ("b0", (0.022537, 0.632701, 0.03695, [0.81296, 1.15263, 1.25450, 1.40855])),
-    ("b1", (0.030325, 0.629065, 0.27493, [0.56572, 0.47589, 0.62266, 0.79992])),
-])
+@pytest.mark.parametrize("width, digest", [("b0", B0_BY_FRAME), ("b1", B1_BY_FRAME)])
 @torch.no_grad()
 def test_decoder_equals_the_original(width, digest):
     dims = WIDTHS[width].dims
     logits = seeded(MLPDecoder(dims), "decode_head.")(seeded_features(width, 1, (96, 160)))
     assert logits.shape == (1, 124, 24, 40)
     assert_digest(logits, *digest)
+
+
+@pytest.mark.parametrize("name, digest", [("cffm-b0", B0_BY_FRAME), ("mrcfa-b1", B1_BY_FRAME), ("tv3s-b1", B1_BY_FRAME)])
+@torch.no_grad()
+def test_start_of_a_clip_is_segmented_frame_by_frame(name, digest):
+    head, features = seeded_head(name), seeded_features(name.partition("-")[2], 5, (96, 160))
+    assert_digest(head([c[:1] for c in features]), *digest)
+    for n_frames in (2, 3, 5):
+        logits = head([c[:n_frames] for c in features])
+        torch.testing.assert_close(logits, head([c[n_frames - 1:n_frames] for c in features]), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

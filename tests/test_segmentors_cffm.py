@@ -8,13 +8,7 @@ from lib.data import DataError
 from lib.segmentors import build, load, names
 from lib.segmentors.cffm import bias_index, fine_offsets, gather, square
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("width, n_parameters, digest", [
@@ -38,15 +32,6 @@ def test_network_equals_the_original_at_test_size():
     logits = seeded(model.to_empty(device="cpu"), "")(seeded_input("img", (4, 3, 480, 864)))
     assert logits.shape == (1, 124, 120, 216)
     assert_digest(logits, 0.198855, 1.173982, 1.37268, [0.94347, 1.05185, 1.26860, 1.35210])
-
-
-@torch.no_grad()
-def test_start_of_a_clip_is_segmented_frame_by_frame():
-    head, features = seeded_head("cffm-b0"), seeded_features("b0", 5, (96, 160))
-    assert_digest(head([c[:1] for c in features]), 0.022537, 0.632701, 0.03695, [0.81296, 1.15263, 1.25450, 1.40855])
-    for n_frames in (2, 3, 5):
-        logits = head([c[:n_frames] for c in features])
-        torch.testing.assert_close(logits, head([c[n_frames - 1:n_frames] for c in features]), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

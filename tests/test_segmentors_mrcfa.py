@@ -9,13 +9,7 @@ from lib.data import DataError
 from lib.segmentors import build, load, names
 from lib.segmentors.mrcfa import select, take
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("width, n_parameters, digest", [
@@ -31,15 +25,6 @@ def test_head_equals_the_original(width, n_parameters, digest):
     logits = head(seeded_features(width, 4, (96, 160)))
     assert logits.shape == (1, 124, 24, 40)
     assert_digest(logits, *digest)
-
-
-@torch.no_grad()
-def test_start_of_a_clip_is_segmented_frame_by_frame():
-    head, features = seeded_head("mrcfa-b1"), seeded_features("b1", 5, (96, 160))
-    assert_digest(head([c[:1] for c in features]), 0.030325, 0.629065, 0.27493, [0.56572, 0.47589, 0.62266, 0.79992])
-    for n_frames in (2, 3, 5):
-        logits = head([c[:n_frames] for c in features])
-        torch.testing.assert_close(logits, head([c[n_frames - 1:n_frames] for c in features]), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

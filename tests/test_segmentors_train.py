@@ -20,13 +20,7 @@ from lib.segmentors.crops import Frames, augment, jitter, make_batch
 from lib.segmentors.predict import normalise, predict_frames
 from lib.segmentors.train import TrainConfig, default_config, pixel_loss, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def augment_one(image, label, config, seed):

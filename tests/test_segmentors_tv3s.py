@@ -11,13 +11,7 @@ from lib.data import DataError
 from lib.segmentors import build, load, names
 from lib.segmentors.tv3s import Mamba, VideoStates, by_doubling, in_turn, scan, sequences
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @torch.no_grad()
@@ -30,15 +24,6 @@ def test_head_equals_the_original_in_all_modes():
     assert_digest(fourth, -0.015031, 0.832739, 1.30945, [1.32859, 1.32431, 1.22941, 0.33551])  # mode 0, see test_stream
     assert_digest(first, -0.019449, 0.833295, 1.14678, [0.69333, 0.89908, 1.27817, 2.42375])  # modes 1 and 2
     assert_digest(second, -0.026734, 0.822502, 1.50140, [1.83711, 1.23857, 0.48181, 0.60961])  # mode 2
-
-
-@torch.no_grad()
-def test_start_of_a_clip_is_segmented_frame_by_frame():
-    head, features = seeded_head("tv3s-b1"), seeded_features("b1", 5, (96, 160))
-    assert_digest(head([c[:1] for c in features]), 0.030325, 0.629065, 0.27493, [0.56572, 0.47589, 0.62266, 0.79992])
-    for n_frames in (2, 3, 5):
-        logits = head([c[:n_frames] for c in features])
-        torch.testing.assert_close(logits, head([c[n_frames - 1:n_frames] for c in features]), atol=1e-5, rtol=0)
 
 
 def loop(u, dt, rates, b, c, state):

@@ -1,6 +1,10 @@
 """The cache, the choice of predictions, and the rows of Table 1."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -50,6 +54,45 @@ def test_changed_frames_are_cut_again(mini):
     shutil.copy(origin / "00000020.jpg", origin / "00000021.jpg")
     study.cut(study.open_study("mini", str(root)))
     assert [name for name, _ in calls] == ["val_000", "val_001", "val_000"]
+
+
+def test_few_clips_of_an_ablation_are_two_jobs_each(mini, monkeypatch):
+    """So that no processor is idle; with many clips the work that the settings share counts for more."""
+    run, _, _ = mini
+    jobs, cut, settings = [], study._cut, (MaskletSettings(), MaskletSettings(window=8), MaskletSettings(iou=0.5))
+    monkeypatch.setattr(study, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
+    monkeypatch.setattr(study.os, "cpu_count", lambda: 2)
+    study.cut(run, settings)
+    assert jobs == [(name, part) for name in ("val_000", "val_001") for part in (settings[::2], settings[1:2])]
+    monkeypatch.setattr(study, "CACHE", study.CACHE / "another")
+    monkeypatch.setattr(study.os, "cpu_count", lambda: 1)
+    study.cut(run, settings)
+    assert jobs[4:] == [("val_000", settings), ("val_001", settings)]
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    """A parent that is killed cannot say goodbye: its worker has to notice."""
+    script = tmp_path / "parent.py"
+    script.write_text("""import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from lib.study import _end_with_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent) as executor:
+        print(executor.submit(os.getpid).result(), flush=True)
+        executor.submit(time.sleep, 60)
+        time.sleep(60)
+""")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)  # raises if there is no such process
+        parent.kill()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its parent by ten seconds")
 
 
 def test_unknown_profile_and_absent_data():

@@ -1,5 +1,6 @@
 """The tracker against stock sam2, and its shared work against each setting alone."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -113,12 +114,36 @@ def test_memory_is_bounded_by_the_model_not_the_window(frames, micro):
     rles = tracker.encode_rles(torch.from_numpy(np.stack([frames[0][..., 0] > 128])))
     with torch.inference_mode():
         group = tracker.Group(micro, 0, 20, [0], rles, 8)
-        encoded = tracker._encode(micro, tracker._as_video_predictor(frames[0], micro.image_size))
+        encoded = tracker.encode(micro, tracker.as_video_predictor(frames[0], micro.image_size))
         for t in range(12):
             group.step(t, 20, encoded)
     history = group.batches[0][1]
     assert list(history["cond_frame_outputs"]) == [0]
     assert len(history["non_cond_frame_outputs"]) == max(micro.num_maskmem, micro.max_obj_ptrs_in_encoder)
+
+
+@torch.inference_mode()
+def logits_of(model, frames, length) -> list[torch.Tensor]:
+    """Track two halves of the first frame through as many frames."""
+    halves = torch.zeros(2, *frames[0].shape[:2], dtype=torch.bool)
+    halves[0, :120], halves[1, :, 200:] = True, True
+    group = tracker.Group(model, 0, length, [0, 1], tracker.encode_rles(halves), 8)
+    encoded = [tracker.encode(model, tracker.as_video_predictor(frame, model.image_size)) for frame in frames[:length]]
+    return [group.step(t, length, encoded[t]) for t in range(length)]
+
+
+def test_what_is_computed_once_for_all_objects_is_what_each_would_compute(frames, micro, monkeypatch):
+    once = logits_of(micro, frames, 3)
+    assert not {"_forward_sa", "forward"} & {*vars(micro.memory_attention.layers[0]), *vars(micro.memory_encoder.pix_feat_proj)}, "the model is left as it was"
+    monkeypatch.setattr(tracker, "_once_for_all_objects", lambda model: nullcontext())
+    for found, each in zip(once, logits_of(micro, frames, 3)):
+        torch.testing.assert_close(found, each, rtol=1e-3, atol=1e-3)
+
+
+def test_a_track_of_one_frame_is_the_start_of_a_longer_one(frames, micro):
+    """The one does not pass through the model, the other does."""
+    (alone,), (start, _) = logits_of(micro, frames, 1), logits_of(micro, frames, 2)
+    assert torch.equal(alone, start) and alone.min() < 0 < alone.max()
 
 
 def test_clean_fills_holes_and_drops_specks():

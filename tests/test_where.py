@@ -94,7 +94,7 @@ def test_by_distance_names_bins_and_pairs_the_change():
     assert found["share"].tolist() == [100 * 20 / 24, 100 * 4 / 24]
 
 
-def test_where_takes_the_first_two_models_that_can_be_run(run):
+def test_where_takes_the_first_and_last_models_that_can_be_run(run):
     found = details(run)
     assert found.names == ("a", "b") and found.by_clip["model"].unique().tolist() == ["A B1", "B B2"]
     assert (found.by_clip["base"] == found.by_clip["refined"]).all()  # no masklet, no change

@@ -15,7 +15,7 @@ from lib.config import MaskletSettings
 from lib.files import write_json
 from lib.mini.scenes import SEEDS, make_scene, render
 from lib.sam import MICRO_WEIGHTS, load
-from lib.tracker import Group, _as_video_predictor, _encode, encode_rles, propose, select
+from lib.tracker import Group, as_video_predictor, encode, encode_rles, propose, select
 
 log = logging.getLogger(__name__)
 REGION_FRAC = 0.01  # a true region counts from this share of the frame
@@ -53,7 +53,7 @@ def tracking_quality(sam, scenes) -> dict[str, float]:
         group = Group(sam, 0, max(AFTER) + 1, list(range(len(members))), rles, 64)
         for t in range(max(AFTER) + 1):
             image, _, regions = render(scene, t)
-            logits = group.step(t, max(AFTER) + 1, _encode(sam, _as_video_predictor(image, sam.image_size).to(sam.device)))
+            logits = group.step(t, max(AFTER) + 1, encode(sam, as_video_predictor(image, sam.image_size).to(sam.device)))
             masks = F.interpolate(logits[:, None], regions.shape, mode="bilinear", align_corners=False)[:, 0] > 0
             for mask, region in zip(masks.cpu().numpy(), members):
                 true = regions == region

@@ -282,7 +282,7 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
 
 def main(argv=None):
     """Run the command line of `train`; settings that are left out are those of `default_config`."""
-    parser = argparse.ArgumentParser(prog="python -m lib.segmentors.train", description="Train a base segmentor on a data set.")
+    parser = argparse.ArgumentParser(prog="python -m lib train", description="Train a base segmentor on a data set.")
     parser.add_argument("--model", required=True, help="e.g. segformer-n1")
     parser.add_argument("--dataset", required=True, choices=("vspw", "vipseg", "camvid"), help="layout of the data (the embedded clips are vspw)")
     parser.add_argument("--data", required=True, help="folder of the data set")
@@ -297,7 +297,7 @@ def main(argv=None):
     parser.add_argument("--photometric", action=argparse.BooleanOptionalAction)
     parser.add_argument("--init", help="weights to start from: of a MiT, or of a per-frame model of the same width")
     parser.add_argument("--half", action="store_true", help="store matrices as float16")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: the GPU if there is one)")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--workers", type=int, default=0)

@@ -14,24 +14,24 @@ changes.py  what all tables measure, as changes; claims.py  the paper's claims h
 
 from lib.report import COLUMNS, METRICS
 from lib.tables.ablation import (
-    ABLATIONS, NEGLIGIBLE, Ablation, ablation_claims, ablation_clips, ablation_counts, ablation_notes, ablation_of, ablation_record, ablation_settings,
-    ablation_table, masklet_density, negligible, not_better, together,
+    ABLATIONS, Ablation, ablation_claims, ablation_clips, ablation_counts, ablation_notes, ablation_of, ablation_record, ablation_settings,
+    ablation_table, masklet_density, not_better, together,
 )  # fmt: skip
 from lib.tables.changes import measured_changes
 from lib.tables.claims import claims_notes, claims_table, forest_rows, judge, ledger
 from lib.tables.cost import cost_table
 from lib.tables.cross import cross_example, cross_notes, cross_table, open_cross, void_frac, void_table
 from lib.tables.refiner import LABELS, refined, refiner_notes, refiner_rows, refiner_table, true_regions
-from lib.tables.rows import paired, record, setting_note, tidy, verdict
+from lib.tables.rows import MARGIN, paired, record, setting_note, tidy, verdict
 from lib.tables.segmentor import (
     CLAIMS, SegmentorSettings, segmentor_labels, segmentor_notes, segmentor_record, segmentor_rows, segmentor_table,
 )  # fmt: skip
 from lib.tables.where import Details, detail_notes, details, examples
 
 __all__ = ["cross_example", "cross_notes", "cross_table", "open_cross", "void_frac", "void_table",
-           "ABLATIONS", "Ablation", "COLUMNS", "LABELS", "METRICS", "cost_table", "paired", "record", "refined", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict",
-           "NEGLIGIBLE", "ablation_claims", "ablation_clips", "ablation_counts", "ablation_notes", "ablation_of", "ablation_record", "ablation_settings",
-           "ablation_table", "masklet_density", "negligible", "not_better", "together",
+           "ABLATIONS", "Ablation", "COLUMNS", "LABELS", "MARGIN", "METRICS", "cost_table", "paired", "record", "refined", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict",
+           "ablation_claims", "ablation_clips", "ablation_counts", "ablation_notes", "ablation_of", "ablation_record", "ablation_settings",
+           "ablation_table", "masklet_density", "not_better", "together",
            "CLAIMS", "SegmentorSettings", "segmentor_labels", "segmentor_notes", "segmentor_record", "segmentor_rows", "segmentor_table",
            "Details", "detail_notes", "details", "examples",
            "claims_notes", "claims_table", "forest_rows", "judge", "ledger", "measured_changes"]

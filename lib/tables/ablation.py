@@ -20,7 +20,6 @@ from lib.tables.rows import MARGIN, Gain, paired, record, setting_note, tidy, ve
 
 DEFAULT = MaskletSettings()
 PAPER_MODEL = ("cffm-b1", *ABLATED_MODEL)  # what the paper's ablations refine
-NEGLIGIBLE = MARGIN  # points
 JUDGED = ("mIoU", "mVC8", "mVC16")  # what the paper's words on the ablations speak of
 
 
@@ -196,19 +195,14 @@ def masklet_density(study: Study, number: int, clips: int = 0) -> dict[str, tupl
     return found
 
 
-def negligible(gain: Gain) -> str:
-    """Judge the claim that nothing changes: the whole interval must lie within `NEGLIGIBLE` points of zero."""
-    return verdict(gain, "same")
-
-
 def not_better(gains: dict[str, Gain]) -> str:
     """Judge the claim that another value is no better than the default, by its scores minus the default's: it gains next to nothing, or loses in one."""
     intervals = [gains[m][1:] for m in JUDGED]
     if np.isnan(intervals).any():
         return "one clip, no interval"
-    if all(high <= NEGLIGIBLE for _, high in intervals) or any(high < 0 for _, high in intervals):
+    if all(high <= MARGIN for _, high in intervals) or any(high < 0 for _, high in intervals):
         return "holds"
-    return "does not hold" if any(low > NEGLIGIBLE for low, _ in intervals) else "cannot be said"
+    return "does not hold" if any(low > MARGIN for low, _ in intervals) else "cannot be said"
 
 
 def together(verdicts: list[str]) -> str:
@@ -231,16 +225,16 @@ def ablation_claims(number: int, differences: dict[tuple[str, str], dict[str, Ga
         return []
     if number == 4:
         rise = {m: tuple(-x for x in (against["1"][m][0], against["1"][m][2], against["1"][m][1])) for m in ("mVC8", "mVC16")}
-        alone = together([negligible(gains["mIoU"]) for gains in against.values()])
+        alone = together([verdict(gains["mIoU"], "same") for gains in against.values()])
         return [
             *((f"a longer window raises {m}", f"window {default} minus 1: {gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]", verdict(gain)) for m, gain in rise.items()),
-            (f"the window leaves mIoU alone (within {NEGLIGIBLE} points of window {default})", shown("mIoU"), alone),
+            (f"the window leaves mIoU alone (within {MARGIN} points of window {default})", shown("mIoU"), alone),
         ]
     if number == 5:
-        same = f"the grid hardly matters: {{}} stays within {NEGLIGIBLE} points of grid {default}"
-        return [(same.format(m), shown(m), together([negligible(gains[m]) for gains in against.values()])) for m in JUDGED]
+        same = f"the grid hardly matters: {{}} stays within {MARGIN} points of grid {default}"
+        return [(same.format(m), shown(m), together([verdict(gains[m], "same") for gains in against.values()])) for m in JUDGED]
     balance = together([not_better(gains) for gains in against.values()])
-    claim = f"{default} is a good balance: no other value gains more than {NEGLIGIBLE} points in mIoU or mVC, unless it loses in another of them"
+    claim = f"{default} is a good balance: no other value gains more than {MARGIN} points in mIoU or mVC, unless it loses in another of them"
     return [(claim, "; ".join(f"{m} {shown(m)}" for m in JUDGED), balance)]
 
 

@@ -81,7 +81,7 @@ def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_object
                     chosen, rles = list(range(n_objects)), grid_cells(n_objects, clip.size)
                 group, found.masklets = tracker.Group(sam, 0, length, chosen, rles, 64) if chosen else None, len(chosen)
             with found.stage("encoder"):
-                encoded = tracker._encode(sam, tracker._as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
+                encoded = tracker.encode(sam, tracker.as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
             with found.stage("tracking"):
                 masks = _tracked(group, t, length, encoded, clip.size) if group else []
             with found.stage("vote"):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.bootstrap import bootstrap, interval, resample
 from lib.config import MaskletSettings
-from lib.metrics import ClipCounts, bootstrap, resample, summarise
+from lib.metrics import ClipCounts, summarise
 from lib.provenance import provenance
 from lib.report import COLUMNS, METRICS
 from lib.study import Study, weights_file
@@ -29,16 +30,14 @@ def tidy(method: str, backbone: str, setting: str, counts: list[ClipCounts] | No
 
 def paired(after: list[ClipCounts], before: list[ClipCounts]) -> dict[str, Gain]:
     """What changed, in points: {metric: (after - before, low, high)}, the 95 % interval paired over clips."""
-    new, old, interval = summarise(after), summarise(before), bootstrap(after, other=before)
-    return {m: (new[m] - old[m], *interval[m]) for m in METRICS}
+    new, old, intervals = summarise(after), summarise(before), bootstrap(after, other=before)
+    return {m: (new[m] - old[m], *intervals[m]) for m in METRICS}
 
 
 def contrast(after: list[ClipCounts], before: list[ClipCounts], metric: str, other: str) -> Gain:
     """How much more one metric changed than another, in points, both of mIoU, wIoU and mBIoU: ((after - before) of `metric` minus that of `other`, low, high)."""
     new, old, drawn = summarise(after), summarise(before), resample(after, other=before)
-    differences = drawn[metric] - drawn[other]  # both of the same draws of clips
-    differences = differences[~np.isnan(differences)]
-    low, high = np.percentile(differences, (2.5, 97.5)).tolist() if differences.size else (np.nan, np.nan)
+    low, high = interval(drawn[metric] - drawn[other])  # both of the same draws of clips
     return new[metric] - old[metric] - (new[other] - old[other]), low, high
 
 

@@ -1,14 +1,16 @@
 """Where refinement helps and where it hurts: by class, by clip, by distance to the true boundary, and in examples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 
 from lib.boundary import EDGES_PX, accuracy
 from lib.config import MaskletSettings
-from lib.data import Clip
+from lib.data import Clip, Predictions
 from lib.metrics import ClipCounts, left_out, per_class, per_clip
 from lib.refiner import refine_clip
 from lib.scores import content, score, score_near_boundary
@@ -33,21 +35,16 @@ def details(study: Study, settings: MaskletSettings = MaskletSettings(), models:
     """Measure where refinement changes a base model's predictions, and to what end.
 
     Args:
-        models: names of base models; () for the profile's first two that can be run.
+        models: names of base models; () for the profile's first and last that can be run.
 
     Raises:
         NotRun: a model that is named lacks its inputs.
     """
     labels = {name: f"{method} {backbone}" for name, method, backbone in study.profile.models}
-    predictions = {}
-    for name in models or labels:
-        try:
-            predictions[name] = predictions_of(study, name)
-        except NotRun:  # the table says why
-            if models:
-                raise
-        if not models and len(predictions) == 2:
-            break
+    if models:
+        predictions = {name: predictions_of(study, name) for name in models}
+    else:  # the table says why others cannot be run
+        predictions = {name: found for names in (labels, reversed(labels)) for name, found in islice(_runnable(study, names), 1)}
     files = cut(study, (settings,))[settings] if predictions else {}
     counts, near = {}, {}
     for name, found in predictions.items():
@@ -55,6 +52,13 @@ def details(study: Study, settings: MaskletSettings = MaskletSettings(), models:
             base = count(study, lambda clip: found[clip.name], lambda clip: f"base {content(found[clip.name])}")
             kept[labels.get(name, name)] = dict(zip(KINDS, (base, refined(study, found, files, count=count))))
     return Details(tuple(predictions), by_class(counts, study.dataset.classes), by_clip(counts), by_distance(near))
+
+
+def _runnable(study: Study, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Predictions]]]:
+    """The base models that have their inputs, and their predictions by clip."""
+    for name in names:
+        with suppress(NotRun):
+            yield name, predictions_of(study, name)
 
 
 def by_class(counts: dict[str, dict[str, list[ClipCounts]]], classes: Sequence[str]) -> pd.DataFrame:
