@@ -3,6 +3,7 @@
     tracking    ours against stock sam2, its predictor of today and its batched one of before
     ablations   all settings of the paper's ablations cut together, against the default alone and against one run after another
     voting      vote + paint and the metrics, against loops
+    predicting  the predict loop of the base models, against one call per target
     memory      peak memory against the length of the clip and the number of objects
     peak        the share of the machine's peak that tracking reaches
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from oracles import mean_boundary_iou, mean_iou, refine, script_vc, weighted_iou
 
-from benchmarks import ablations, common, memory, peak, tracking, voting
+from benchmarks import ablations, common, memory, peak, predicting, tracking, voting
 from benchmarks.__main__ import main as show
 from lib.config import MaskletSettings
 
@@ -45,6 +45,11 @@ def test_ablations_leave_reruns_out_when_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(ablations.masklets, "segment_all", lambda sam, clip, settings: settings)
     table = run(ablations, tmp_path, "--frames", "1", "--rounds", "1", "--no-reruns")
     assert table["who"].tolist() == ["default", "shared"] and table["settings"].tolist() == [1, 23], "the paper's four tables print 23 rows"
+
+
+def test_predicting(tmp_path):
+    table = run(predicting, tmp_path, "--rounds", "1", "--frames", "5", "--models", "cffm-n0")
+    assert table["who"].tolist() == ["one call per target", "each frame once", "backbone alone"] and table["pixels_agree"][1] > 0.999
 
 
 def test_voting(tmp_path):

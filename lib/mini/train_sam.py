@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from lib.mini.pool import POOL_FRAMES, augment, draw_pool, normalise, pick_clicks, pick_objects
 from lib.paths import CACHE
@@ -46,6 +46,7 @@ class Phase:
     temperature: float = 1.0  # mask losses see the logits divided by this: steep logits pass the stability test on small masks too
     iou: float = 1.0  # weight of the predicted IoU
     by_region: float = 1 / 3  # share of clicks drawn over regions, which favours small ones, not over pixels
+    average: bool = False  # the weights written are the mean of those at the ends of such phases, if there were any
     attention: float = 0.0  # weight of the attention supervision at the start of the phase; falls to 0
 
 
@@ -54,8 +55,8 @@ PHASES = (
     Phase("both-128", 128, 38, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),
     Phase("both-256", 256, 21, 4e-4, images=6, clips=1, objects=4, track_every=2),
     Phase("leave-128", 128, 30, 8e-4, clips=1, objects=6, frames=8, track_every=4, leaving=0.5, temperature=2.5, iou=2.0),
-    Phase("leave-256", 256, 55, 4e-4, images=8, clicks=6, clips=1, objects=4, frames=8, track_every=3, leaving=0.5, temperature=2.5, iou=2.0),
-    Phase("small-256", 256, 60, 6e-4, images=8, clips=1, objects=4, frames=8, track_every=6, leaving=0.5, temperature=2.5, iou=3.0, by_region=0.65),
+    Phase("leave-256", 256, 55, 4e-4, images=8, clicks=6, clips=1, objects=4, frames=8, track_every=3, leaving=0.5, temperature=2.5, iou=2.0, average=True),
+    Phase("small-256", 256, 60, 6e-4, images=8, clips=1, objects=4, frames=8, track_every=6, leaving=0.5, temperature=2.5, iou=3.0, by_region=0.65, average=True),
 )
 
 
@@ -248,9 +249,12 @@ def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 800, work: Pa
         optimizer.load_state_dict(saved)
         _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, phase.minutes * 60 * time_scale)
         weights = model.state_dict()
+        if phase.average:
+            save_file({k: v.cpu().contiguous() for k, v in weights.items()}, work / f"end_{state['phase']}.safetensors")
         state["phase"], state["elapsed"] = state["phase"] + 1, 0.0
         _save(checkpoint, model, optimizer, state)
-        write_weights(out, model, {"seed": seed, "n_scenes": n_scenes, "steps": state["step"], "phases": [asdict(p) for p in phases]}, state["log"])
+        ends = [load_file(work / f"end_{i}.safetensors", device) for i in range(state["phase"]) if phases[i].average]
+        write_weights(out, mean(ends) if ends else weights, {"seed": seed, "n_scenes": n_scenes, "steps": state["step"], "phases": [asdict(p) for p in phases]}, state["log"])
 
 
 def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
@@ -289,10 +293,15 @@ def _save(path, model, optimizer, state):
     os.replace(path.with_suffix(".tmp"), path)
 
 
-def write_weights(out: Path, model, metadata: dict, rows: list[dict]) -> None:
+def mean(states: list[dict]) -> dict:
+    """Average weights found at the ends of several cycles of the learning rate; better than any of them. Source: SWA (Izmailov et al., 2018)."""
+    return {k: torch.stack([s[k].float() for s in states]).mean(0).to(v.dtype) if v.is_floating_point() else v for k, v in states[0].items()}
+
+
+def write_weights(out: Path, weights: dict, metadata: dict, rows: list[dict]) -> None:
     """Write fp16 safetensors with metadata, and the log as CSV beside it, each under a temporary name first."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in model.state_dict().items()}
+    tensors = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in weights.items()}
     save_file(tensors, f"{out}.tmp", {k: json.dumps(v) for k, v in metadata.items()})
     os.replace(f"{out}.tmp", out)
     with open(f"{out}.csv.tmp", "w", newline="") as f:
