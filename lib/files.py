@@ -1,6 +1,7 @@
 """One file on disk becomes one array, or one clear error: the file, what was expected, what was found, the remedy."""
 
 import functools
+import hashlib
 import json
 import logging
 import os
@@ -33,6 +34,18 @@ class DataMissingError(FileNotFoundError):
 def problem(kind: type[Exception], file: object, *, expected: str, found: str, remedy: str) -> Exception:
     """Build the one kind of message that data errors have."""
     return kind(f"{file}: expected {expected}, but found {found}. {remedy}")
+
+
+def digest(path: str | Path) -> str:
+    """Name a file by its content, 16 hexadecimal digits; it is read again only when its size or date change."""
+    found = Path(path).stat()
+    return _digest(Path(path), found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(path: Path, size: int, changed_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _voc_palette() -> np.ndarray:

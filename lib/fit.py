@@ -22,7 +22,7 @@ from lib import isam2, sam
 from lib.classifier import Classifier, ClassifierConfig
 from lib.config import MaskletSettings
 from lib.data import Clip, DataMissingError, Dataset, read_dataset
-from lib.files import write_json
+from lib.files import digest, write_json
 from lib.mini.write import CLIPS, write_split
 from lib.paths import DATA
 from lib.progress import progress
@@ -71,10 +71,10 @@ def fit(study: Study, names: Sequence[str], config: ClassifierConfig = Classifie
     weights = {name: _weights(study, name) for name in names}
     chosen = isam2.spread(train_split(study), study.profile.fit_clips if clips is None else clips, frames)
     frame_digest = hashlib.sha256("".join(_frames_digest(clip, tuple(at)) for clip, at in chosen).encode()).hexdigest()[:16]
-    masks_digest = isam2.digest(sam.weights_of(study.checkpoint))
+    masks_digest = digest(sam.weights_of(study.checkpoint))
     files = {}
     for name in names:
-        key = hashlib.sha256(json.dumps([VERSION, masks_digest, isam2.digest(weights[name]), frame_digest]).encode()).hexdigest()[:16]
+        key = hashlib.sha256(json.dumps([VERSION, masks_digest, digest(weights[name]), frame_digest]).encode()).hexdigest()[:16]
         files[name] = study.cache / "isam2" / f"vectors_{name}_{key}.npz"
     missing = [name for name in names if not files[name].exists()]
     if missing:
@@ -87,7 +87,7 @@ def fit(study: Study, names: Sequence[str], config: ClassifierConfig = Classifie
     for name in names:
         with np.load(files[name], allow_pickle=False) as saved:
             found = mlp.fit(saved["vectors"], saved["labels"], saved["clips"], len(study.dataset.classes), config)
-        about = {"features": name, "features_digest": isam2.digest(weights[name]), "masks_digest": masks_digest, "frames_digest": frame_digest,
+        about = {"features": name, "features_digest": digest(weights[name]), "masks_digest": masks_digest, "frames_digest": frame_digest,
                  "dataset": study.dataset.name, **found.about}  # fmt: skip
         fitted[name] = replace(found, about=about)
         log.info("classifier of %s: %s masks of %s clips; right for %.1f %% there and %.1f %% on %s clips held out", name, about["train_vectors"],
@@ -160,7 +160,7 @@ def predicted_classes(study: Study, name: str, files: dict[str, Path], config: C
     found, path = classifier_of(study, name, config)
     encoder = lru_cache(lambda: _encoder(study, name))
     work = lambda clip, masklets: isam2.classify(encoder(), found, clip, masklets, scope)
-    return {clip.name: _kept(study, clip, files[clip.name], f"{isam2.digest(path)} {scope}", work) for clip in study.dataset.clips}
+    return {clip.name: _kept(study, clip, files[clip.name], f"{digest(path)} {scope}", work) for clip in study.dataset.clips}
 
 
 def true_classes(study: Study, files: dict[str, Path]) -> dict[str, Classes]:
@@ -187,7 +187,7 @@ def _cached(study: Study, name: str, config: ClassifierConfig) -> Path:
 
 def _digests(study: Study, name: str) -> dict[str, str]:
     """What a classifier must have been fitted with to be of use here."""
-    return {"features_digest": isam2.digest(_weights(study, name)), "masks_digest": isam2.digest(sam.weights_of(study.checkpoint))}
+    return {"features_digest": digest(_weights(study, name)), "masks_digest": digest(sam.weights_of(study.checkpoint))}
 
 
 def _weights(study: Study, name: str) -> Path:

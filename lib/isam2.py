@@ -5,7 +5,6 @@
     labels = paint_classes(masklets, classes)                         # uncovered pixels: 255; or those of `base`
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from lib import sam
 from lib.classifier import NO_CLASS, Classifier
 from lib.config import MaskletSettings, VoteSettings
 from lib.data import VOID, Clip, Dataset
+from lib.files import digest
 from lib.masklets import Masklets
 from lib.refiner import paint, vote
 from lib.tracker import as_video_predictor, propose, select
@@ -89,11 +89,19 @@ def sam_encoder(checkpoint: str | Path = "micro", model=None) -> Encoder:
     return Encoder("sam", digest(sam.weights_of(checkpoint)), encode)
 
 
-def base_encoder(name: str, weights: str | Path) -> Encoder:
-    """A base segmentor's backbone: its maps c1..c4, resized to an eighth of the network's input and concatenated.
+def base_encoder(name: str, weights: str | Path, maps: str = "backbone") -> Encoder:
+    """A base segmentor's encoder, of a per-frame or a video model; each frame is encoded by itself.
 
-    Args: name, weights: as for `lib.segmentors.load`.
+    Args:
+        name, weights: as for `lib.segmentors.load`.
+        maps: "backbone": its maps c1..c4, resized to an eighth of the network's input and concatenated; "decoder": the map that its MLP decoder
+            fuses them into, at a quarter.
+
+    Raises:
+        ValueError: other maps; and as `lib.segmentors.load`.
     """
+    if maps not in ("backbone", "decoder"):
+        raise ValueError(f"Expected `maps` to be 'backbone' or 'decoder', but got {maps!r}.")
     from lib import segmentors
     from lib.segmentors.predict import normalise, to_network_size
 
@@ -103,16 +111,13 @@ def base_encoder(name: str, weights: str | Path) -> Encoder:
     @torch.inference_mode()
     def encode(images):
         batch = np.stack([to_network_size(image, model.scale) for image in images])
+        features = model.backbone(normalise(batch, device))
+        if maps == "decoder":
+            return model.decode_head.fuse(features).float().cpu().numpy()
         size = batch.shape[1] // 8, batch.shape[2] // 8
-        maps = [F.interpolate(c, size, mode="bilinear") for c in model.backbone(normalise(batch, device))]
-        return torch.cat(maps, 1).float().cpu().numpy()
+        return torch.cat([F.interpolate(c, size, mode="bilinear") for c in features], 1).float().cpu().numpy()
 
-    return Encoder(name, digest(weights), encode)
-
-
-def digest(path: str | Path) -> str:
-    """Name a file of weights by its content."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    return Encoder(name if maps == "backbone" else f"{name} {maps}", digest(weights), encode)
 
 
 def _encoded(encoder: Encoder, clip: Clip) -> Iterator[np.ndarray]:

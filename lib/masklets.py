@@ -76,7 +76,7 @@ class Masklets:
             "frame_window_start": [frame.start for frame in self.frames], "settings": asdict(self.settings),
         }  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         with open(part, "w") as file:
             file.write(json.dumps(head)[:-1] + ', "masklet": [')
             for t, frame in enumerate(self.frames):

@@ -1,7 +1,9 @@
-"""The one progress bar: quiet under CI and when nobody watches, as in notebooks that are compared."""
+"""The one progress bar, quiet under CI and when nobody watches, as in notebooks that are compared; and work side by side in threads."""
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
@@ -14,3 +16,19 @@ def quiet() -> bool:
 def progress(steps=None, desc: str | None = None, total: int | None = None, unit: str = "frame", initial: int = 0):
     """Wrap an iterable (or nothing, for a bar that is updated by hand) in a progress bar."""
     return tqdm(steps, desc=desc, total=total, unit=unit, initial=initial, disable=quiet())
+
+
+def side_by_side(work: Callable, items: Sequence, workers: int | None = None) -> list:
+    """Do work(item) for all items in threads, for work that spends its time in numpy, OpenCV or torch, and return the results in order.
+
+    Args: workers: threads; None for as many as there are cores. Items that have not begun are dropped when one fails.
+    """
+    workers = min(len(items), workers or os.cpu_count())
+    if workers <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            return list(pool.map(work, items))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -26,6 +26,7 @@ import pandas as pd
 from lib import masklets as masklet_files
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Clip, Dataset, Predictions, read_dataset, read_predictions
+from lib.files import digest
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
@@ -34,6 +35,7 @@ from lib.refiner import vote
 
 log = logging.getLogger(__name__)
 CAMVID_TRAINING = {"steps": 1200, "seed": 0}  # of the base model, on the train split
+PREDICT_VERSION = 1  # raise it when a base model's predictions change although weights and frames do not
 TRACKER_VERSION = 1  # raise it when masklets change although settings, weights and frames do not
 
 
@@ -134,7 +136,7 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
     """
     from lib import sam
 
-    weights = hashlib.sha256(sam.weights_of(study.checkpoint).read_bytes()).hexdigest()[:16]
+    weights = digest(sam.weights_of(study.checkpoint))
     files, missing, n_workers = {s: {} for s in settings}, {}, os.cpu_count()
     small = study.checkpoint == "micro" and not sam.has_gpu()
     for clip in clips or study.dataset.clips:
@@ -145,11 +147,13 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
         if absent := {s: files[s][clip.name] for s in settings if not files[s][clip.name].exists()}:
             missing[clip] = absent
     few = small and len(missing) < 2 * n_workers  # clips: without splitting them a processor would soon have nothing to do
-    jobs = [(clip, study.checkpoint, part, not small) for clip, absent in missing.items() for part in (_shares(absent) if few else [absent])]
+    parts = [(clip, part) for clip, absent in missing.items() for part in (_shares(absent) if few else [absent])]
+    alone = not small or len(parts) == 1
+    jobs = [(clip, study.checkpoint, part, alone) for clip, part in parts]
     begun = time.perf_counter()
-    if small and len(jobs) > 1:
+    if not alone and jobs:
         with ProcessPoolExecutor(min(len(jobs), n_workers), multiprocessing.get_context("spawn"), _end_with_parent) as executor:
-            list(progress(executor.map(_cut, jobs), desc="masklets", total=len(jobs), unit="clip"))
+            list(progress(executor.map(_cut, jobs), desc="masklets", total=len(jobs), unit="part"))
     else:
         for job in jobs:
             _cut(job)
@@ -194,7 +198,7 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         predict, version = (semantic.predict, "") if base == name else (panoptic_stand_in.predict, panoptic_stand_in.version())
         digest = hashlib.sha256(weights.read_bytes() + (version + "".join(fingerprint(c) for c in study.dataset.clips)).encode()).hexdigest()[:16]
         folder, begun = study.cache / "predictions" / f"{name}_{digest}", time.perf_counter()
-        if predict(segmentors.load(base, weights), study.dataset, folder):
+        if predict(segmentors.load(base, weights).to(_device()), study.dataset, folder):
             study.clock(f"predict {name}", begun)
     return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
 
@@ -260,8 +264,14 @@ def _train_base(study: Study, name: str, out: Path) -> None:
 
     begun = time.perf_counter()
     log.warning("no weights for %s: training it on the train split of %s, a quarter of an hour on two cores", name, study.root)
-    train(name, read_dataset(study.profile.dataset, study.root, "train"), out, default_config(name, **CAMVID_TRAINING), threads=os.cpu_count())
+    train(name, read_dataset(study.profile.dataset, study.root, "train"), out, default_config(name, **CAMVID_TRAINING), threads=os.cpu_count(), device=_device())
     study.clock(f"train {name}", begun)
+
+
+def _device() -> str:
+    from lib import sam
+
+    return "cuda" if sam.has_gpu() else "cpu"
 
 
 def shown(path: Path) -> str:

@@ -27,6 +27,7 @@ from lib.masklets import FrameMasklets, as_text
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 ENLARGED_AT_ONCE = 16  # masks at the frame's size that a CPU's cache still holds
+ENLARGED_PX = 2**28  # on a GPU: pixels of the masks that are enlarged together, 1 GB
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings
         low, iou = low[iou > lowest_iou], iou[iou > lowest_iou]
         if len(low) == 0:
             continue
-        at_once = ENLARGED_AT_ONCE if low.device.type == "cpu" else len(low)
+        at_once = ENLARGED_AT_ONCE if low.device.type == "cpu" else max(1, ENLARGED_PX // (height * width))
         for low, iou in zip(low.split(at_once), iou.split(at_once)):
             logits = _enlarge(low.float(), (height, width))
             scores = {o: _areas(logits > o) / _areas(logits > -o) for o in offsets}  # NaN, and so dropped, where nothing is on
@@ -182,7 +183,8 @@ def track(
                     groups.append(group)
             rles = {}
             if groups:
-                encoded = encode(sam, as_video_predictor(image, sam.image_size).to(sam.device))
+                asked = not sam.use_mask_input_as_output_without_sam or any(g.end - g.start > 1 for g in groups)
+                encoded = encode(sam, as_video_predictor(image, sam.image_size).to(sam.device)) if asked else ([], [], [])
                 for group in groups:
                     logits = group.step(t, len(clip), encoded)
                     for part, ids in zip(logits.split(32), _chunks(group.members, 32)):
@@ -280,7 +282,7 @@ def _once_for_all_objects(sam: SAM2Base) -> Iterator[None]:
 
 def _areas(masks: torch.Tensor) -> torch.Tensor:
     """Count the pixels of (N, H, W) bool masks."""
-    if masks.is_cuda:
+    if masks.device.type != "cpu":
         return masks.sum((1, 2))
     return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()])  # three times faster than torch's sum of bools on a CPU
 

@@ -11,6 +11,7 @@ from lib import isam2, sam
 from lib.classifier import Classifier, ClassifierConfig
 from lib.config import MaskletSettings, VoteSettings
 from lib.data import VOID
+from lib.files import digest
 from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.paths import DATA
 from lib.tracker import as_video_predictor, encode
@@ -64,7 +65,7 @@ def test_sam_encoder_gives_the_map_that_the_tracker_sees():
     with torch.inference_mode():
         features, _, sizes = encode(model, as_video_predictor(picture(3), model.image_size))
     np.testing.assert_allclose(found[1], features[-1][:, 0].T.reshape(-1, *sizes[-1]), atol=1e-4)
-    assert found.shape == (2, 128, 16, 16) and encoder.name == "sam" and encoder.digest == isam2.digest(sam.MICRO_WEIGHTS)
+    assert found.shape == (2, 128, 16, 16) and encoder.name == "sam" and encoder.digest == digest(sam.MICRO_WEIGHTS)
 
 
 def test_base_encoder_gives_all_scales_at_an_eighth():
@@ -79,6 +80,21 @@ def test_base_encoder_gives_all_scales_at_an_eighth():
     assert found.shape == (1, 8 + 16 + 48 + 96, 8, 12)
     np.testing.assert_allclose(found[0, 8:24], c2[0], atol=1e-5)
     np.testing.assert_allclose(found[0, :8, 2, 3], c1[0, :, 4:6, 6:8].mean((1, 2)), atol=1e-4)
+
+
+def test_base_encoder_of_any_model_and_of_its_decoder():
+    from lib import segmentors
+    from lib.segmentors.predict import normalise
+
+    path = DATA / "mini" / "weights" / "tv3s-n0.safetensors"
+    model = segmentors.load("tv3s-n0", path)
+    with torch.inference_mode():
+        fused = model.decode_head.fuse(model.backbone(normalise(picture(1)[None])))
+    encoder = isam2.base_encoder("tv3s-n0", path, "decoder")
+    np.testing.assert_allclose(encoder.encode([picture(1)]), fused, atol=1e-5)
+    assert encoder.name == "tv3s-n0 decoder" and isam2.base_encoder("tv3s-n0", path).encode([picture(1)]).shape == (1, 8 + 16 + 48 + 96, 8, 12)
+    with pytest.raises(ValueError, match="'backbone' or 'decoder'"):
+        isam2.base_encoder("tv3s-n0", path, "head")
 
 
 def sign_classifier():

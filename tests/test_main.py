@@ -15,6 +15,7 @@ from test_metrics import random_clip
 
 import lib.__main__ as cli
 from lib import check as checker
+from lib import study
 from lib.check import can_run, check
 from lib.config import MaskletSettings
 from lib.data import DataMissingError, write_labels
@@ -162,6 +163,7 @@ def data(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(cost, "calibrate", lambda *_: Rate(1000, 1000, 100, 100, "a rate by decree"))
     monkeypatch.setattr(checker, "DATA", tmp_path / "data")
+    monkeypatch.setattr(study, "DATA", tmp_path / "data")
     monkeypatch.setattr(sam, "MICRO_WEIGHTS", tmp_path / "data/mini/weights/micro_sam2.safetensors")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
     return tmp_path / "data"

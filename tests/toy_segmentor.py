@@ -8,6 +8,7 @@ from pycocotools import mask as coco
 from lib import fit, isam2, study
 from lib.config import Profile
 from lib.data import VSPW_CLASSES, Clip, Dataset, Predictions
+from lib.files import digest
 from lib.masklets import FrameMasklets, Masklets, as_text
 
 SIZE, FRAMES = (13, 17), 18
@@ -64,7 +65,7 @@ def make(tmp_path, monkeypatch, models=MODELS):
             encoded.append(name)
             return np.stack([i[:, :, 0].astype(np.float32)[None] * (1, -1)[name == "sam"] for i in images])
 
-        return isam2.Encoder(name, isam2.digest(fit._weights(run, name)), encode)
+        return isam2.Encoder(name, digest(fit._weights(run, name)), encode)
 
     (tmp_path / "sam.safetensors").write_bytes(b"one")
     (tmp_path / "data" / "toy" / "weights").mkdir(parents=True)

@@ -88,11 +88,11 @@ def read_weights(path):
             with torch.serialization.safe_globals(ARRAYS):
                 state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        state = {str(key).removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise problem(DataError, path, expected="weights (safetensors, or a PyTorch checkpoint of plain tensors)",
                       found=f"something else ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
                       remedy="The file is damaged or of another kind: fetch it again.") from error
-    state = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
     state = {key: value for key, value in state.items() if not UNUSED.match(key)}
     if not state:
         raise problem(DataError, path, expected="named tensors", found="none", remedy="Pass a file of weights, not of results or settings.")

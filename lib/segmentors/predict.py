@@ -111,8 +111,8 @@ def segment(model, read, targets, *, batch=4, scale="model", bf16=False, stream=
     Args:
         model: of `lib.segmentors.build`, in evaluation mode; it runs where its weights are.
         read: frame number -> (H, W, 3) uint8 RGB, all of one size; called in ascending order.
-        targets: ascending frame numbers. Frames that they look at are read too.
-        batch: frames at a time; changes memory, not results.
+        targets: frame numbers. Frames that they look at are read too.
+        batch: frames at a time, 1 or more; changes memory, not results.
         scale: see `to_network_size`; "model" takes `model.scale`, which is (853, 480) for the published widths, as the VSPW papers test, and None,
             the frame's own size, for the micro widths.
         bf16: run the network under bfloat16 autocast.
@@ -120,23 +120,25 @@ def segment(model, read, targets, *, batch=4, scale="model", bf16=False, stream=
             each target (mode 0).
 
     Yields:
-        (t, labels) in the order of `targets`; labels (H, W) uint8, class ids.
+        (t, labels) for each target, ascending; labels (H, W) uint8, class ids.
 
     Raises:
-        ValueError: if frames differ in size or are not uint8 RGB, if the model is in training mode or cannot stream.
+        ValueError: if frames differ in size or are not uint8 RGB, if the model is in training mode or cannot stream, for a `batch` below 1.
     """
+    if batch < 1:
+        raise ValueError(f"Expected `batch` to be 1 or more, but got {batch}.")
     if model.training:
         raise ValueError("Expected `model` to be in evaluation mode, but it is in training mode. Call model.eval().")
     if stream and not hasattr(model, "stream"):
         raise ValueError(f"Expected `model` to be a TV3S, which alone carries states through a clip, but got {type(model).__name__}.")
     scale, device, n_frames = model.scale if scale == "model" else scale, next(model.parameters()).device, getattr(model, "n_frames", 1)
-    targets = list(targets)
+    targets = set(targets)
     if stream:
         looks, needed, state = {}, range(max(targets, default=-1) + 1), {}
     else:
         looks = {t: references(t, n_frames) for t in targets}
         needed = sorted({i for seen in looks.values() for i in seen})
-    wanted, size, prepared = set(targets), None, {}
+    size, prepared = None, {}
     for start in range(0, len(needed), batch):
         chunk = needed[start:start + batch]
         images = [read(i) for i in chunk]
@@ -151,8 +153,8 @@ def segment(model, read, targets, *, batch=4, scale="model", bf16=False, stream=
             elif n_frames == 1:
                 logits = dict(zip(chunk, model(normalise(images, device)).split(1), strict=True))
             else:
-                logits = _decode(model, normalise(images, device), chunk, {t: looks[t] for t in chunk if t in wanted}, prepared)
-        here = [t for t in chunk if t in wanted]
+                logits = _decode(model, normalise(images, device), chunk, {t: looks[t] for t in chunk if t in targets}, prepared)
+        here = [t for t in chunk if t in targets]
         if here:
             yield from zip(here, to_labels(torch.cat([logits[t] for t in here]), images.shape[1:3], size).cpu().numpy(), strict=True)
 
@@ -202,7 +204,8 @@ def predict_frames(model, images, **options):
 def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=False, stream=False, overwrite=False):
     """Predict every frame of a data set and write `<out>/<clip>/<frame>.png`.
 
-    Frames already there are left alone, so an interrupted run resumes; give each model its own folder.
+    Frames already there are left alone, so an interrupted run resumes. It is not known how they were made: give each model, and each `scale`, `bf16`
+    and `stream`, a folder of its own.
 
     Args:
         model: of `lib.segmentors.build`; it is put into evaluation mode and, if `device` is given, moved there.
@@ -217,7 +220,7 @@ def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=Fa
         Number of frames predicted.
 
     Raises:
-        DataError, DataMissingError: for frames that cannot be read.
+        ValueError: as `segment`.  DataError, DataMissingError: for frames that cannot be read.
     """
     if batch < 1:
         raise ValueError(f"Expected `batch` to be 1 or more, but got {batch}.")

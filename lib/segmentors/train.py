@@ -217,7 +217,7 @@ def train(name, dataset, out, config=None, *, init=None, half=False, device="cpu
         if init:
             start_from(model, init)
         what = {"name": name, "n_classes": len(dataset.classes), "dataset": dataset.name, "split": dataset.split,
-                "config": json.dumps(asdict(config))}
+                "init": Path(init).name if init else "", "config": json.dumps(asdict(config))}
         out.parent.mkdir(parents=True, exist_ok=True)
         done, seconds = fit(model.to(device), Frames(dataset, model.n_frames), out, config, what, bf16=bf16, workers=workers, checkpoint_every=checkpoint_every,
                             log_every=log_every)
