@@ -33,7 +33,12 @@ class FrameMasklets:
         """Decode to (N, H, W) bool."""
         if not self.rles:
             return np.zeros((0, *size), bool)
-        return coco.decode(list(self.rles)).transpose(2, 0, 1).astype(bool)
+        return coco.decode(list(self.rles)).transpose(2, 0, 1).view(bool)
+
+    def boxes(self) -> list[tuple[slice, slice]]:
+        """The smallest box around each mask, rows and columns; an empty one for an empty mask."""
+        found = coco.toBbox(list(self.rles)).astype(int).reshape(-1, 4).tolist()
+        return [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in found]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def refine_clip(predictions, masklets: Masklets, settings: VoteSettings = VoteSe
                 whole[i] = whole.get(i, 0) + counts
     for t, frame in enumerate(masklets.frames):
         semantic, masks = predictions[t], masklets.masks(t)
-        boxes = _boxes(masks)
+        boxes = frame.boxes()
         votes = np.stack([whole[i] for i in frame.ids]) if whole and frame.ids else vote(semantic, masks, boxes)
         yield paint(semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None, boxes)
 
@@ -124,6 +124,8 @@ def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
 
 
 def _boxes(masks: np.ndarray) -> list[tuple[slice, slice]]:
-    """The smallest box around each mask; an empty one for an empty mask."""
-    found = [cv2.boundingRect(mask.view(np.uint8)) for mask in masks]
-    return [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in found]
+    """The smallest box around each mask; an empty one for an empty mask. Masks may lie in memory by columns, as pycocotools decodes them."""
+    by_columns = not masks.flags.c_contiguous and masks.transpose(0, 2, 1).flags.c_contiguous
+    found = [cv2.boundingRect((mask.T if by_columns else mask).view(np.uint8)) for mask in masks]
+    rows_first = [(x, y, width, height) if by_columns else (y, x, height, width) for x, y, width, height in found]
+    return [(slice(y, y + height), slice(x, x + width)) for y, x, height, width in rows_first]

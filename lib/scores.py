@@ -15,6 +15,7 @@ import pandas as pd
 from lib.boundary import EDGES_PX, accuracy_by_distance
 from lib.data import Clip, Predictions
 from lib.metrics import ClipCounts, count_clip, summarise
+from lib.progress import side_by_side
 from lib.study import Study
 
 SCORE_VERSION = 1  # raise it when counts change although labels do not
@@ -25,34 +26,39 @@ def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_
     """Count every clip of a study against what `labels_of(clip)` yields for it.
 
     Args:
-        labels_of: the label maps of a clip, (H, W) uint8 each; called only if the counts are not cached.
+        labels_of: the label maps of a clip, (H, W) uint8 each; called only if the counts are not cached, for several clips at the same time.
         made_of: text that names all that `labels_of(clip)` depends on (`content` helps); None caches nothing.
     """
-    begun, counts = time.perf_counter(), []
-    for clip in study.dataset.clips:
+    begun = time.perf_counter()
+
+    def one(clip: Clip) -> ClipCounts:
         path = None
         if made_of is not None:
             path = _cached(study, "counts", SCORE_VERSION, len(study.dataset.classes), clip.name, content(clip), made_of(clip))
         if path and path.exists():
-            counts.append(_read(path))
-            continue
-        counts.append(count_clip(clip.name, (clip.truth(t) for t in range(len(clip))), labels_of(clip), len(study.dataset.classes)))
+            return _read(path)
+        counts = count_clip(clip.name, (clip.truth(t) for t in range(len(clip))), labels_of(clip), len(study.dataset.classes))
         if path:
-            _write(path, counts[-1])
+            _write(path, counts)
+        return counts
+
+    counts = side_by_side(one, study.dataset.clips)
     study.clock("vote and score", begun)
     return counts
 
 
 def score_near_boundary(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_of: Callable[[Clip], str]) -> list[np.ndarray]:
     """Count right pixels by distance to the true boundary, (2, B) for every clip as `lib.boundary.accuracy_by_distance` does; arguments as for `score`."""
-    begun, counts = time.perf_counter(), []
-    for clip in study.dataset.clips:
+    begun = time.perf_counter()
+
+    def one(clip: Clip) -> np.ndarray:
         path = _cached(study, "boundary", BOUNDARY_VERSION, EDGES_PX, clip.name, content(clip), made_of(clip))
         if not path.exists():
-            found = accuracy_by_distance((clip.truth(t) for t in range(len(clip))), labels_of(clip))
-            _save(path, counts=found)
+            _save(path, counts=accuracy_by_distance((clip.truth(t) for t in range(len(clip))), labels_of(clip)))
         with np.load(path, allow_pickle=False) as saved:
-            counts.append(saved["counts"])
+            return saved["counts"]
+
+    counts = side_by_side(one, study.dataset.clips)
     study.clock("distance to the boundary", begun)
     return counts
 

@@ -195,9 +195,9 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         from lib import segmentors
         from lib.segmentors import predict as semantic
 
-        predict, version = (semantic.predict, "") if base == name else (panoptic_stand_in.predict, panoptic_stand_in.version())
-        digest = hashlib.sha256(weights.read_bytes() + (version + "".join(fingerprint(c) for c in study.dataset.clips)).encode()).hexdigest()[:16]
-        folder, begun = study.cache / "predictions" / f"{name}_{digest}", time.perf_counter()
+        predict, version = (semantic.predict, PREDICT_VERSION) if base == name else (panoptic_stand_in.predict, panoptic_stand_in.version())
+        key = hashlib.sha256(json.dumps([digest(weights), version, *map(fingerprint, study.dataset.clips)]).encode()).hexdigest()[:16]
+        folder, begun = study.cache / "predictions" / f"{name}_{key}", time.perf_counter()
         if predict(segmentors.load(base, weights).to(_device()), study.dataset, folder):
             study.clock(f"predict {name}", begun)
     return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}

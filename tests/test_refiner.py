@@ -5,9 +5,12 @@ from itertools import permutations
 import numpy as np
 import oracles
 import pytest
+from pycocotools import mask as coco
 from test_masklets import make_masklets
 
+from lib import refiner
 from lib.config import VoteSettings
+from lib.masklets import FrameMasklets, as_text
 from lib.refiner import per_pixel_majority, refine_clip, refine_frame
 
 H, W = 13, 17
@@ -144,3 +147,20 @@ def test_per_pixel_majority_against_oracle():
     np.testing.assert_array_equal(list(per_pixel_majority(predictions, found)), expected)
     assert (expected[-1][:4] == 255).all() and (expected[0] != 255).any()
     np.testing.assert_array_equal(list(per_pixel_majority(np.full_like(predictions, 255), found)), np.full_like(predictions, 255))
+
+
+def test_boxes_by_any_way(rng=np.random.default_rng(3)):
+    """From masks by rows, from masks by columns, and from RLEs: the same boxes, an empty one for an empty mask."""
+    masks = np.zeros((6, 23, 31), bool)
+    for mask in masks[:5]:
+        y, x = rng.integers(0, 23), rng.integers(0, 31)
+        mask[y : y + rng.integers(1, 9), x : x + rng.integers(1, 9)] = True
+    rles = tuple(as_text(coco.encode(np.asfortranarray(mask, np.uint8))) for mask in masks)
+    frame = FrameMasklets(0, tuple(range(6)), rles, (1.0,) * 6, (1.0,) * 6)
+    by_columns = frame.masks((23, 31))
+    assert by_columns.dtype == bool and (by_columns == masks).all() and not by_columns.flags.c_contiguous
+    for boxes in (refiner._boxes(masks), refiner._boxes(by_columns), frame.boxes()):
+        for mask, (rows, columns) in zip(masks, boxes, strict=True):
+            inside = mask[rows, columns]
+            assert inside.sum() == mask.sum() and (inside.size == 0 if not mask.any() else all((inside.any(0)[[0, -1]], inside.any(1)[[0, -1]])[i].all() for i in (0, 1)))
+    assert refiner._boxes(np.zeros((0, 4, 4), bool)) == FrameMasklets(0, (), (), (), ()).boxes() == []

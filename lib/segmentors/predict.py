@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lib.data import write_labels
-from lib.progress import progress
+from lib.progress import progress, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -228,11 +228,19 @@ def predict(model, dataset, out, *, batch=4, scale="model", device=None, bf16=Fa
     todo = [(clip, [i for i, frame in enumerate(clip.frames) if overwrite or not file_of(out, clip, frame).exists()]) for clip in dataset.clips]
     n_frames = sum(len(frames) for _, frames in todo)
     logger.info("%s: %d frames to predict, %d there", out, n_frames, sum(map(len, dataset.clips)) - n_frames)
+    threads = torch.get_num_threads()
+    several = threads > 1 and next(model.parameters()).device.type == "cpu" and sum(bool(frames) for _, frames in todo) > 1
+
+    def one(job):
+        clip, frames = job
+        if several:
+            torch.set_num_threads(1)  # of this thread of ours: small operations share cores badly, clips share them well
+        for i, labels in segment(model, clip.image, frames, batch=batch, scale=scale, bf16=bf16, stream=stream):
+            write_labels(file_of(out, clip, clip.frames[i]), labels)
+            bar.update()
+
     with progress(total=n_frames) as bar:
-        for clip, frames in todo:
-            for i, labels in segment(model, clip.image, frames, batch=batch, scale=scale, bf16=bf16, stream=stream):
-                write_labels(file_of(out, clip, clip.frames[i]), labels)
-                bar.update()
+        side_by_side(one, [job for job in todo if job[1]], threads if several else 1)
     return n_frames
 
 
