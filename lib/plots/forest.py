@@ -89,7 +89,7 @@ def _row(ax, y: float, verdict: str, changes: Sequence[tuple[float, float, float
     """Draw the deciding change, and the others below it."""
     others = changes[1:]
     for i, (value, low, high) in enumerate(others):
-        below = y + 4 + 12 * (i + 1) / len(others)
+        below = y + 3 + 9 * (i + 1) / len(others)
         if np.isfinite([low, high]).all():
             ax.plot([low, high], [below, below], color="#999999", linewidth=1, solid_capstyle="butt")
         ax.plot(value, below, "o", color="#999999", markersize=3)
