@@ -198,7 +198,10 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         predict, version = (semantic.predict, PREDICT_VERSION) if base == name else (panoptic_stand_in.predict, panoptic_stand_in.version())
         key = hashlib.sha256(json.dumps([digest(weights), version, *map(fingerprint, study.dataset.clips)]).encode()).hexdigest()[:16]
         folder, begun = study.cache / "predictions" / f"{name}_{key}", time.perf_counter()
-        if predict(segmentors.load(base, weights).to(_device()), study.dataset, folder):
+        done = folder.with_name(f"{folder.name}.done")  # written last; without it, the frames that are missing are predicted
+        if not (done.exists() and folder.is_dir()):
+            predict(segmentors.load(base, weights).to(_device()), study.dataset, folder)
+            done.touch()
             study.clock(f"predict {name}", begun)
     return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
 
