@@ -84,11 +84,15 @@ def test_settings_are_those_of_the_printed_tables():
 def test_whichever_table_comes_first_cuts_for_all_four(run):
     study, jobs = run
     tables.ablation_table(study, 6)
-    assert sorted(jobs, key=str) == [("clip0", set(SETTINGS)), ("clip1", set(SETTINGS))]
+    for clip in ("clip0", "clip1"):  # in one job or in two, each setting once
+        cut = [s for name, settings in jobs if name == clip for s in settings]
+        assert len(cut) == len(SETTINGS) and set(cut) == set(SETTINGS)
+    n_jobs = len(jobs)
+    assert n_jobs in (2, 4)
     tables.ablation_table(study, 4), tables.ablation_notes(study, 7, tables.ablation_table(study, 7)[2])
-    assert len(jobs) == 2, "the others find theirs"
+    assert len(jobs) == n_jobs, "the others find theirs"
     tables.ablation_table(study, 5, clips=3)
-    assert [name for name, _ in jobs[2:]] == ["clip2"]
+    assert {name for name, _ in jobs[n_jobs:]} == {"clip2"}
 
 
 @pytest.mark.parametrize("number", [4, 5, 6, 7])
