@@ -161,7 +161,7 @@ def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool
     from lib import sam as models
 
     flops_of(name)
-    device = torch.device(device or ("cuda" if models.has_gpu() else "cpu"))
+    device = torch.device(device or models.default_device())
     sam = build("micro" if name == "micro" else "tiny").to(device)
     light = name == "micro" or device.type != "cpu"
     side, n, n_clicks, times = (sam.image_size // 16, 8, 16, 2) if light else (sam.image_size // 32, 1, 4, 1)

@@ -105,7 +105,7 @@ def base_encoder(name: str, weights: str | Path, maps: str = "backbone") -> Enco
     from lib import segmentors
     from lib.segmentors.predict import normalise, to_network_size
 
-    device = "cuda" if sam.has_gpu() else "cpu"
+    device = sam.default_device()
     model = segmentors.load(name, weights).to(device)
 
     @torch.inference_mode()

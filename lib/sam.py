@@ -59,7 +59,7 @@ def load(checkpoint: str | Path = "micro", device: str | torch.device | None = N
         DataMissingError: no such file, or the hub cannot be reached.
         DataError: the file is no SAM 2 checkpoint.
     """
-    device = torch.device(device or ("cuda" if has_gpu() else "cpu"))
+    device = torch.device(device or default_device())
     path = weights_of(checkpoint)
     tensors = _read(path)
     model = micro() if _is_micro(tensors) else official(_name_of(tensors, path))
@@ -83,6 +83,11 @@ def weights_of(checkpoint: str | Path) -> Path:
 def has_gpu() -> bool:
     """Say whether models run on a GPU unless told otherwise."""
     return torch.cuda.is_available()
+
+
+def default_device() -> str:
+    """Where models run unless told otherwise."""
+    return "cuda" if has_gpu() else "cpu"
 
 
 def official(name: str, cls: str = "sam2.modeling.sam2_base.SAM2Base") -> SAM2Base:

@@ -192,7 +192,7 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
             weights = base_weights(study, base)
         except NotRun as reason:
             raise NotRun(f"no predictions in {shown(folder)} and {reason}") from None
-        from lib import segmentors
+        from lib import sam, segmentors
         from lib.segmentors import predict as semantic
 
         predict, version = (semantic.predict, PREDICT_VERSION) if base == name else (panoptic_stand_in.predict, panoptic_stand_in.version())
@@ -200,7 +200,7 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         folder, begun = study.cache / "predictions" / f"{name}_{key}", time.perf_counter()
         done = folder.with_name(f"{folder.name}.done")  # written last; without it, the frames that are missing are predicted
         if not (done.exists() and folder.is_dir()):
-            predict(segmentors.load(base, weights).to(_device()), study.dataset, folder)
+            predict(segmentors.load(base, weights).to(sam.default_device()), study.dataset, folder)
             done.touch()
             study.clock(f"predict {name}", begun)
     return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
@@ -263,18 +263,13 @@ def example(study: Study, clip: str = "", model: str = "") -> tuple[Clip, str, P
 
 
 def _train_base(study: Study, name: str, out: Path) -> None:
+    from lib import sam
     from lib.segmentors.train import default_config, train
 
     begun = time.perf_counter()
     log.warning("no weights for %s: training it on the train split of %s, a quarter of an hour on two cores", name, study.root)
-    train(name, read_dataset(study.profile.dataset, study.root, "train"), out, default_config(name, **CAMVID_TRAINING), threads=os.cpu_count(), device=_device())
+    train(name, read_dataset(study.profile.dataset, study.root, "train"), out, default_config(name, **CAMVID_TRAINING), threads=os.cpu_count(), device=sam.default_device())
     study.clock(f"train {name}", begun)
-
-
-def _device() -> str:
-    from lib import sam
-
-    return "cuda" if sam.has_gpu() else "cpu"
 
 
 def shown(path: Path) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 
 from lib.data import VOID
 from lib.files import DataError, problem
-from lib.segmentors.predict import MEAN
+from lib.segmentors.predict import BACK, MEAN
 
 
 class Frames:
@@ -40,7 +40,7 @@ class Frames:
     def seen(self, i):
         """Frame i and those that a model looks at with it, oldest first: (T, H, W, 3) and (T, H, W) uint8; before its first frame a clip stands still."""
         frame = self.items[i][1]
-        back = (9, 6, 3, 0) if self.n_frames > 1 else (0,)
+        back = (*BACK, 0) if self.n_frames > 1 else (0,)
         return tuple(np.stack(parts) for parts in zip(*(self[i - min(n, frame)] for n in back), strict=True))
 
 

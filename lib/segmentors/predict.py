@@ -13,6 +13,7 @@ from lib.progress import progress, side_by_side
 
 logger = logging.getLogger(__name__)
 
+BACK = (9, 6, 3)  # frames before its target that a video model looks at
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet, RGB, in grey levels
 
 
@@ -99,7 +100,7 @@ def references(t, n_frames):
     if n_frames == 1 or t < 3:
         return (t,)
     start = {3: (0, 1, 2), 4: (0, 2, 3), 5: (0, 2, 4), 6: (0, 2, 4), 7: (0, 3, 5), 8: (0, 3, 6)}
-    return (*start.get(t, (t - 9, t - 6, t - 3)), t)
+    return (*start.get(t, tuple(t - n for n in BACK)), t)
 
 
 @torch.inference_mode()
@@ -178,7 +179,7 @@ def _decode(model, images, chunk, looks, prepared):
     if full:
         parts = [torch.stack([torch.stack([prepared[i][part] for i in looks[t]]) for t in full]) for part in range(len(parts))]
         logits.update(zip(full, head.decode(parts, features[0].shape[2:]).split(1), strict=True))
-    for i in [i for i in prepared if i <= chunk[-1] - 9]:
+    for i in [i for i in prepared if i <= chunk[-1] - max(BACK)]:
         del prepared[i]
     return logits
 
