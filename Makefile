@@ -32,9 +32,9 @@ reports: $(STAMP)
 	$(PY) -m lib run --profile $(PROFILE) $(if $(TABLES),--tables $(TABLES)) $(if $(DATA),--data "$(DATA)")
 
 test: $(STAMP)
-	$(PY) -m pytest tests --ignore=tests/test_browser.py
-	$(PY) -m pytest --nbval --nbval-current-env -p no:cacheprovider notebooks/*.ipynb
-	$(PY) -m pytest tests/test_browser.py
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile tests --ignore=tests/test_browser.py
+	$(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env -p no:cacheprovider notebooks/*.ipynb
+	$(PY) -m pytest -n 2 tests/test_browser.py
 
 lab: $(STAMP)
 	$(PY) -m jupyter lab

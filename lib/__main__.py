@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 from functools import partial
 
-from lib.config import PROFILES, MaskletSettings, VoteSettings
+from lib.config import PROFILES, ClassifierConfig, MaskletSettings, VoteSettings
 from lib.progress import progress, quiet
 
 EXAMPLES = """examples:
@@ -80,7 +80,7 @@ def run(args) -> int:
     if args.refresh and (args.profile != "mini" or args.data or args.p):
         raise ValueError("--refresh executes the notebooks with their own parameters: leave out --profile, --data and -p.")
     try:
-        done = runner.refresh(tables=args.tables) if args.refresh else runner.run(args.profile, args.tables, args.data, {n: _value(v) for n, v in args.p})
+        done = runner.refresh(tables=args.tables, jobs=args.jobs) if args.refresh else runner.run(args.profile, args.tables, args.data, {n: _value(v) for n, v in args.p}, jobs=args.jobs)
     except runner.RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -103,7 +103,6 @@ def predict(args) -> int:
 def fit(args) -> int:
     """Fit the classifiers of SAM 2 as segmentor."""
     from lib import fit as fitter
-    from lib.classifier import ClassifierConfig
     from lib.study import NotRun, open_study
 
     study = open_study(args.profile, args.data)
@@ -194,6 +193,7 @@ def parser() -> argparse.ArgumentParser:
     _add_profile(sub)
     sub.add_argument("--tables", nargs="+", metavar="N", help="numbers of notebooks (default: all)")
     sub.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter of the notebooks")
+    sub.add_argument("--jobs", type=int, default=2, metavar="N", help="notebooks at a time (default: %(default)s)")
     sub.add_argument("--refresh", action="store_true", help="execute the notebooks in place instead, to renew the outputs kept in them")
 
     sub = command(predict, "predict a data set with a base model; frames that are there are left alone", PREDICT)

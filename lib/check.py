@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.checkpoints import MICRO_WEIGHTS, OFFICIAL
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Dataset, DataError, DataMissingError, read_dataset, read_predictions
 from lib.mini import panoptic_stand_in, vipseg
@@ -68,8 +69,6 @@ def _root(profile: Profile, data: str | Path) -> Path:
 def _sam(profile: Profile) -> Finding:
     from huggingface_hub import try_to_load_from_cache
 
-    from lib.sam import MICRO_WEIGHTS, OFFICIAL
-
     if profile.sam == "micro":
         text = f"{MICRO_WEIGHTS}" if MICRO_WEIGHTS.is_file() else (
             f"{MICRO_WEIGHTS}: no such file. It is part of the repository: restore it, or train it again with `python -m lib.mini.train_sam --out {MICRO_WEIGHTS}`."
@@ -79,7 +78,7 @@ def _sam(profile: Profile) -> Finding:
     cached = try_to_load_from_cache(repository, file)
     text = str(cached) if isinstance(cached, str) else (
         f"{file} is not in the hub's cache. It is fetched from huggingface.co/{repository} when first needed; to fetch it now: "
-        f"python -c \"from lib.sam import download; download('{profile.sam}')\""
+        f"python -c \"from lib.checkpoints import download; download('{profile.sam}')\""
     )  # fmt: skip
     return Finding("SAM 2", profile.sam, isinstance(cached, str), text)
 

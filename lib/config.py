@@ -48,6 +48,32 @@ class VoteSettings:
         _require(self.scope in ("frame", "masklet"), "scope", self.scope, "'frame' or 'masklet'")
 
 
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """How a classifier is made; the paper says no more than "a Multi-Layer Perceptron"."""
+
+    hidden: int = 256  # units of the hidden layer
+    dropout: float = 0.1  # of hidden units, in training only
+    lr: float = 1e-3  # of AdamW, constant
+    weight_decay: float = 0.01
+    batch: int = 128  # vectors a step
+    epochs: int = 100  # at most
+    patience: int = 10  # epochs without a lower loss on the held-out clips after which training ends
+    class_balance: str = "none"  # weights of the loss: "none", or "inverse-sqrt" of how often a class occurs
+    val_frac: float = 0.2  # share of the clips that is held out
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("hidden", "lr", "batch", "epochs", "patience"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"Expected `{name}` to be above 0, but got {getattr(self, name)}.")
+        for name in ("dropout", "val_frac"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"Expected `{name}` to be in 0..1, 1 excluded, but got {getattr(self, name)}.")
+        if self.class_balance not in ("none", "inverse-sqrt"):
+            raise ValueError(f"Expected `class_balance` to be 'none' or 'inverse-sqrt', but got {self.class_balance!r}.")
+
+
 def from_dict(cls, values: dict):
     """Build a settings dataclass and refuse unknown keys, which would otherwise be a silent default."""
     known = {f.name for f in fields(cls)}

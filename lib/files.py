@@ -13,11 +13,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock, Timeout
 from PIL import Image, ImageOps
 
 logger = logging.getLogger(__name__)
 
 VOID = 255  # "no class" in truths, "nothing predicted" in predictions
+NO_CLASS = -1  # of a masklet that has none
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 COLOUR_MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")  # 16-bit and float pictures would be clipped
@@ -46,6 +48,22 @@ def digest(path: str | Path) -> str:
 def _digest(path: Path, size: int, changed_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@contextmanager
+def one_at_a_time(lock: str | Path) -> Iterator[None]:
+    """Hold a lock file, so that of several processes that need the same result one computes it and the others find it; a killed process lets go."""
+    Path(lock).parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s: another process is at work there; waiting for it", lock)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _voc_palette() -> np.ndarray:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib import classifier as mlp
-from lib import isam2, sam
-from lib.classifier import Classifier, ClassifierConfig
-from lib.config import MaskletSettings
+from lib import isam2
+from lib.checkpoints import weights_of
+from lib.config import ClassifierConfig, MaskletSettings
 from lib.data import Clip, DataMissingError, Dataset, read_dataset
 from lib.files import digest, write_json
 from lib.mini.write import CLIPS, write_split
@@ -28,6 +28,9 @@ from lib.paths import DATA
 from lib.progress import progress
 from lib.scores import content
 from lib.study import NotRun, Study, _load_sam, base_weights, read_masklets, shown
+
+if TYPE_CHECKING:
+    from lib.classifier import Classifier
 
 log = logging.getLogger(__name__)
 SAM = "sam"  # the features of SAM 2's own image encoder; other features go by the base model's name
@@ -56,7 +59,7 @@ def train_split(study: Study) -> Dataset:
         raise NotRun(f"no train split to fit on: {error}") from None
 
 
-def fit(study: Study, names: Sequence[str], config: ClassifierConfig = ClassifierConfig(), clips: int | None = None, frames: int = FRAMES) -> dict[str, Classifier]:
+def fit(study: Study, names: Sequence[str], config: ClassifierConfig = ClassifierConfig(), clips: int | None = None, frames: int = FRAMES) -> dict[str, "Classifier"]:
     """Fit a classifier for each kind of features on masks that SAM 2 proposes on train frames, in one pass over them.
 
     Args:
@@ -67,11 +70,13 @@ def fit(study: Study, names: Sequence[str], config: ClassifierConfig = Classifie
     Raises:
         NotRun: no train split, or no weights of a base model.
     """
+    from lib import classifier as mlp  # torch only where it is needed
+
     begun = time.perf_counter()
     weights = {name: _weights(study, name) for name in names}
     chosen = isam2.spread(train_split(study), study.profile.fit_clips if clips is None else clips, frames)
     frame_digest = hashlib.sha256("".join(_frames_digest(clip, tuple(at)) for clip, at in chosen).encode()).hexdigest()[:16]
-    masks_digest = digest(sam.weights_of(study.checkpoint))
+    masks_digest = digest(weights_of(study.checkpoint))
     files = {}
     for name in names:
         key = hashlib.sha256(json.dumps([VERSION, masks_digest, digest(weights[name]), frame_digest]).encode()).hexdigest()[:16]
@@ -80,7 +85,9 @@ def fit(study: Study, names: Sequence[str], config: ClassifierConfig = Classifie
     if missing:
         log.info("vectors of %s from %d frames of %d clips", ", ".join(missing), sum(len(at) for _, at in chosen), len(chosen))
         bar = progress(chosen, desc="vectors", total=len(chosen), unit="clip")
-        samples = isam2.gather([_encoder(study, name) for name in missing], bar, isam2.proposals(_load_sam(study.checkpoint)))
+        from lib.encoders import proposals
+
+        samples = isam2.gather([_encoder(study, name) for name in missing], bar, proposals(_load_sam(study.checkpoint)))
         for name in missing:
             _save_vectors(files[name], samples.vectors[name], samples.labels, samples.clips)
     fitted = {}
@@ -126,12 +133,14 @@ def weights_file(study: Study, name: str) -> Path:
     return DATA / study.profile.name / "weights" / f"isam2-{name}.safetensors"
 
 
-def classifier_of(study: Study, name: str, config: ClassifierConfig = ClassifierConfig()) -> tuple[Classifier, Path]:
+def classifier_of(study: Study, name: str, config: ClassifierConfig = ClassifierConfig()) -> tuple["Classifier", Path]:
     """Find a classifier and its file: that of `weights_file` if it was fitted under `config`, else one fitted now and kept in the cache.
 
     Raises:
         NotRun: its file belongs to other weights of SAM 2 or of the base model; or there is none, and no train split to fit one on.
     """
+    from lib import classifier as mlp
+
     path, now = weights_file(study, name), _digests(study, name)
     if path.exists() and (found := mlp.load(path)).config == config:
         if differing := [what for what, value in now.items() if found.about.get(what) != value]:
@@ -187,17 +196,19 @@ def _cached(study: Study, name: str, config: ClassifierConfig) -> Path:
 
 def _digests(study: Study, name: str) -> dict[str, str]:
     """What a classifier must have been fitted with to be of use here."""
-    return {"features_digest": digest(_weights(study, name)), "masks_digest": digest(sam.weights_of(study.checkpoint))}
+    return {"features_digest": digest(_weights(study, name)), "masks_digest": digest(weights_of(study.checkpoint))}
 
 
 def _weights(study: Study, name: str) -> Path:
     """Find the weights of an encoder."""
-    return sam.weights_of(study.checkpoint) if name == SAM else base_weights(study, name)
+    return weights_of(study.checkpoint) if name == SAM else base_weights(study, name)
 
 
 def _encoder(study: Study, name: str) -> isam2.Encoder:
     """Load an encoder."""
-    return isam2.sam_encoder(study.checkpoint, _load_sam(study.checkpoint)) if name == SAM else isam2.base_encoder(name, base_weights(study, name))
+    from lib import encoders
+
+    return encoders.of_sam(study.checkpoint, _load_sam(study.checkpoint)) if name == SAM else encoders.of_base(name, base_weights(study, name))
 
 
 @lru_cache(maxsize=None)

@@ -1,33 +1,31 @@
 """SAM 2 as segmentor (I-SAM2): the mean feature of each masklet is classified by an MLP. Source: paper Sec. 3.1.2, Eq. 3.
 
-    encoder = sam_encoder("micro")                                    # or base_encoder("segformer-n1", weights)
+    encoder = encoders.of_sam("micro")                                # or encoders.of_base("segformer-n1", weights)
     classes = classify(encoder, classifier, clip, masklets)           # of lib.classifier
     labels = paint_classes(masklets, classes)                         # uncovered pixels: 255; or those of `base`
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from pycocotools import mask as coco
 
-from lib import sam
-from lib.classifier import NO_CLASS, Classifier
-from lib.config import MaskletSettings, VoteSettings
+from lib.config import VoteSettings
 from lib.data import VOID, Clip, Dataset
-from lib.files import digest
+from lib.files import NO_CLASS
 from lib.masklets import Masklets
 from lib.refiner import paint, vote
-from lib.tracker import as_video_predictor, propose, select
+
+if TYPE_CHECKING:
+    from lib.classifier import Classifier
 
 BATCH = 4  # frames encoded together; changes memory, not results
 
 
-def mask_means(features: np.ndarray | torch.Tensor, masks: np.ndarray) -> np.ndarray:
+def mask_means(features: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Average a feature map over masks: v of paper Eq. 3.
 
     A feature map is coarser than the frame. It is taken as constant within each of its cells, and a cell counts by the area of the mask
@@ -74,63 +72,18 @@ class Encoder:
     encode: Callable[[Sequence[np.ndarray]], np.ndarray] = field(repr=False)  # frames (H, W, 3) uint8 -> (n, d, h, w) float32
 
 
-def sam_encoder(checkpoint: str | Path = "micro", model=None) -> Encoder:
-    """SAM 2's image encoder: its last map, at stride 16 (256 channels; micro: 128), of the frame as the video predictor sees it.
-
-    Args: checkpoint: as for `lib.sam.load`; model: the loaded model, if it is there already.
-    """
-    model = model or sam.load(checkpoint)
-
-    @torch.inference_mode()
-    def encode(images):
-        batch = torch.stack([as_video_predictor(image, model.image_size) for image in images])
-        return model.image_encoder(batch.to(model.device))["vision_features"].float().cpu().numpy()
-
-    return Encoder("sam", digest(sam.weights_of(checkpoint)), encode)
-
-
-def base_encoder(name: str, weights: str | Path, maps: str = "backbone") -> Encoder:
-    """A base segmentor's encoder, of a per-frame or a video model; each frame is encoded by itself.
-
-    Args:
-        name, weights: as for `lib.segmentors.load`.
-        maps: "backbone": its maps c1..c4, resized to an eighth of the network's input and concatenated; "decoder": the map that its MLP decoder
-            fuses them into, at a quarter.
-
-    Raises:
-        ValueError: other maps; and as `lib.segmentors.load`.
-    """
-    if maps not in ("backbone", "decoder"):
-        raise ValueError(f"Expected `maps` to be 'backbone' or 'decoder', but got {maps!r}.")
-    from lib import segmentors
-    from lib.segmentors.predict import normalise, to_network_size
-
-    device = sam.default_device()
-    model = segmentors.load(name, weights).to(device)
-
-    @torch.inference_mode()
-    def encode(images):
-        batch = np.stack([to_network_size(image, model.scale) for image in images])
-        features = model.backbone(normalise(batch, device))
-        if maps == "decoder":
-            return model.decode_head.fuse(features).float().cpu().numpy()
-        size = batch.shape[1] // 8, batch.shape[2] // 8
-        return torch.cat([F.interpolate(c, size, mode="bilinear") for c in features], 1).float().cpu().numpy()
-
-    return Encoder(name if maps == "backbone" else f"{name} {maps}", digest(weights), encode)
-
-
 def _encoded(encoder: Encoder, clip: Clip) -> Iterator[np.ndarray]:
     """Encode a clip, a few frames at a time: (d, h, w) per frame."""
     for start in range(0, len(clip), BATCH):
         yield from encoder.encode([clip.image(t) for t in range(start, min(start + BATCH, len(clip)))])
 
 
-def classify(encoder: Encoder, classifier: Classifier, clip: Clip, masklets: Masklets, scope: str = "frame") -> list[np.ndarray]:
+def classify(encoder: Encoder, classifier: "Classifier", clip: Clip, masklets: Masklets, scope: str = "frame") -> list[np.ndarray]:
     """Find the class of each masklet in each frame.
 
     Args:
-        encoder: the one whose vectors the classifier knows.
+        encoder: of `lib.encoders`.
+        classifier: one that knows its vectors.
         scope: "frame": a masklet is classified anew in each frame (the paper's large loss in mVC suggests it); "masklet": once, by its mean
             over all its frames, each weighted by its area. As in `VoteSettings`.
 
@@ -199,17 +152,6 @@ class Samples:
     clips: np.ndarray  # (N,) names
 
 
-def proposals(model, settings: MaskletSettings = MaskletSettings()) -> Callable[[np.ndarray], np.ndarray]:
-    """Make the function that proposes masks (N, H, W) bool on a single frame, as a window's first frame gets them."""
-
-    def masks(image: np.ndarray) -> np.ndarray:
-        candidates = propose(model, image, (settings,))
-        rles = [candidates.rles[i] for i in select(candidates, settings)]
-        return coco.decode(rles).transpose(2, 0, 1).astype(bool) if rles else np.zeros((0, *image.shape[:2]), bool)
-
-    return masks
-
-
 def spread(dataset: Dataset, n_clips: int, n_frames: int) -> list[tuple[Clip, list[int]]]:
     """Choose clips evenly from a split (0 for all) and frames evenly from each clip, around the middle of equal parts."""
     n = min(n_clips or len(dataset.clips), len(dataset.clips))
@@ -220,7 +162,7 @@ def spread(dataset: Dataset, n_clips: int, n_frames: int) -> list[tuple[Clip, li
 def gather(encoders: Sequence[Encoder], chosen: Iterable[tuple[Clip, list[int]]], masks_of: Callable[[np.ndarray], np.ndarray]) -> Samples:
     """Collect training vectors for several encoders in one pass over the frames.
 
-    Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of `proposals`.
+    Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of `lib.encoders.proposals`.
     Returns: a vector for each mask of at least one pixel that is not void, labelled with its majority class.
     """
     vectors, labels, clips = {e.name: [] for e in encoders}, [], []

@@ -1,7 +1,9 @@
-"""The one progress bar, quiet under CI and when nobody watches, as in notebooks that are compared; and work side by side in threads."""
+"""The one progress bar, quiet under CI and when nobody watches, as in notebooks that are compared; work side by side in threads; and workers that end with their parent."""
 
+import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,3 +34,13 @@ def side_by_side(work: Callable, items: Sequence, workers: int | None = None) ->
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def end_with_parent() -> None:
+    """Let this worker end when the process that started it is gone, or a killed notebook would leave its workers computing for nobody."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -35,7 +35,7 @@ READINGS = (
             "nothing was predicted, so nothing is credited or charged", "fill with a base model's labels", "lib.isam2.paint_classes"),
     Reading("feature F of I-SAM2", "Eq. 3: the encoded feature at a pixel, from SAM 2's image encoder", "the encoder's map at stride 16, constant within a cell; masks are averaged to its cells by area",
             "Eq. 3 exactly, without a resized map", "", "lib.isam2.mask_means"),
-    Reading("features of I-CFFM", "Sec. 3.1.2: those of the trained models' encoders", "the four maps of the backbone, resized to 1/8 and concatenated", "the plainest reading", "the map that the decoder fuses: maps=\"decoder\"", "lib.isam2.base_encoder"),
+    Reading("features of I-CFFM", "Sec. 3.1.2: those of the trained models' encoders", "the four maps of the backbone, resized to 1/8 and concatenated", "the plainest reading", "the map that the decoder fuses: maps=\"decoder\"", "lib.encoders.of_base"),
     Reading("when a masklet is classified", "Sec. 3.1.2: one vector per masklet, of one frame's features", "anew in each frame", "the large loss of mVC in Table 3 suggests it",
             "once, by its mean over all its frames: scope=\"masklet\"", "lib.isam2.classify"),
     Reading("frames, resizing and label shift of the base models", "nothing", "as the released code of CFFM, MRCFA and TV3S does", "their printed numbers were made so", "", "lib.segmentors.predict"),

@@ -3,12 +3,15 @@
 import ast
 import logging
 import math
+import multiprocessing
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from lib import paths
 from lib.files import DataMissingError, problem
 from lib.page import write_page
 from lib.paths import REPORTS, ROOT
-from lib.progress import quiet
+from lib.progress import end_with_parent, quiet
 from lib.report import profile_readme
 
 logger = logging.getLogger(__name__)
@@ -194,22 +197,51 @@ def _report(path: Path, folder: Path, parameters: Mapping[str, Any]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _each(chosen: Sequence[Path], work: Callable[[Path], None]) -> list[str]:
-    """Do the work for every notebook, whatever happens to the others; return a line for each failure."""
-    failures = []
-    for path in chosen:
-        try:
-            work(path)
-        except Exception as error:  # whatever a notebook or its kernel raises is that notebook's failure
-            name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
-            failures.append(f"{path.name}: {name}: {text}")
-            logger.error("%s", failures[-1])
+def _attempt(work: Callable[[Path], None], path: Path) -> str:
+    """Do the work for a notebook, whatever happens; return the line of its failure, or nothing."""
+    try:
+        work(path)
+        return ""
+    except Exception as error:  # whatever a notebook or its kernel raises is that notebook's failure
+        name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+        return f"{path.name}: {name}: {text}"
+
+
+def _begin(level: int) -> None:
+    """Let a worker process log as its parent does, and end with it."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("lib").setLevel(level)
+    end_with_parent()
+
+
+def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int) -> list[str]:
+    """Do the work for every notebook; return a line for each failure.
+
+    Notebooks run `jobs` at a time, started in their order, each in a process of its own, as papermill changes the working directory of a whole
+    process. Those that measure time, which their metadata say, run alone at the end.
+    """
+    timed = [path for path in chosen if nbformat.read(path, as_version=4).metadata.get("timed")]
+    others = [path for path in chosen if path not in timed]
+    lines = []
+    if jobs > 1 and len(others) > 1:
+        with ProcessPoolExecutor(min(jobs, len(others)), multiprocessing.get_context("spawn"), _begin, (logging.getLogger("lib").level,)) as executor:
+            lines += executor.map(partial(_attempt, work), others)
+    else:
+        timed = list(chosen)
+    lines += [_attempt(work, path) for path in timed]
+    failures = [line for line in lines if line]
+    for line in failures:
+        logger.error("%s", line)
     return failures
 
 
+def _run_one(folder: Path, parameters: Mapping[Path, Mapping[str, Any]], path: Path) -> None:
+    _report(path, folder / report_folder(path), parameters[path])
+
+
 def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Path = "", parameters: Mapping[str, Any] | None = None,
-        notebooks: str | Path = ROOT / "notebooks", reports: str | Path = REPORTS) -> list[Path]:
-    """Execute the notebooks on a profile, in the order of their numbers, each into reports/<profile>/<report folder>.
+        notebooks: str | Path = ROOT / "notebooks", reports: str | Path = REPORTS, jobs: int = 2) -> list[Path]:
+    """Execute the notebooks on a profile, started in the order of their numbers, each into reports/<profile>/<report folder>.
 
     Args:
         profile: name of a profile, injected as `profile`.
@@ -217,6 +249,7 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
         data: the user's data folder, injected as an absolute path; "" for the profile's own.
         parameters: {name: JSON scalar or list}, given to the notebooks that know the name.
         notebooks, reports: the folders to read from and to write to.
+        jobs: notebooks at a time. What two of them need is computed by one, for which the other waits.
 
     Returns: the report folders. Each holds notebook.ipynb as executed and what the notebook wrote to `out`, its working directory.
 
@@ -234,12 +267,9 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
         raise problem(DataMissingError, data, expected="a data folder", found="no such path", remedy="Check the path given as data.")
     folder = Path(reports).resolve() / profile
     base = {"profile": profile, "data": str(Path(data).expanduser().resolve()) if str(data) else ""}
-
-    def work(path: Path) -> None:
-        _report(path, folder / report_folder(path), {**base, **{name: given[name] for name in given if name in known[path]}})
-
+    values = {path: {**base, **{name: given[name] for name in given if name in known[path]}} for path in known}
     with _environment(folder.parent):
-        failures = _each(list(known), work)
+        failures = _each(list(known), partial(_run_one, folder, values), jobs)
     profile_readme(folder)
     write_page(folder)
     if failures:
@@ -248,7 +278,19 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
     return [folder / report_folder(path) for path in known]
 
 
-def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | str] | None = None) -> list[Path]:
+def _refresh_one(path: Path) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with tempfile.TemporaryDirectory() as folder:
+        executed = Path(folder, path.name)
+        _execute(path, executed, path.parent, {})
+        try:
+            shutil.copyfile(executed, part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | str] | None = None, jobs: int = 2) -> list[Path]:
     """Execute the notebooks in place with their default parameters, so that the outputs kept in them are fresh.
 
     Args: as for `run`.
@@ -261,20 +303,8 @@ def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | s
         defaults = read_parameters(path)
         if tuple(map(defaults.get, INJECTED)) != ("mini", "", ""):
             raise ValueError(f'{path}: expected the defaults `profile = "mini"`, `data = ""` and `out = ""`, but found {defaults}.')
-
-    def work(path: Path) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with tempfile.TemporaryDirectory() as folder:
-            executed = Path(folder, path.name)
-            _execute(path, executed, path.parent, {})
-            try:
-                shutil.copyfile(executed, part)
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
-
     with _environment(REPORTS.resolve()):
-        failures = _each(chosen, work)
+        failures = _each(chosen, _refresh_one, jobs)
     if failures:
         raise RunError("\n".join([f"{len(failures)} of {len(chosen)} notebooks failed and are as before:", *failures]))
     return chosen

@@ -22,20 +22,11 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
-from lib.data import DataError, DataMissingError
-from lib.paths import DATA
+from lib.checkpoints import OFFICIAL, weights_of
+from lib.files import DataError
 
 log = logging.getLogger(__name__)
 MICRO_SIZE = 256  # input pixels of the micro model
-MICRO_WEIGHTS = DATA / "mini" / "weights" / "micro_sam2.safetensors"
-
-# plain name -> (configuration inside sam2, repository on the hub, file there); SAM 2.1 unless the name says 2.0
-OFFICIAL = {
-    name: (f"configs/sam{version}/sam{version}_hiera_{short}.yaml", f"facebook/sam{version}-hiera-{size}", f"sam{version}_hiera_{size.replace('-', '_')}.pt")
-    for version, prefix in (("2.1", ""), ("2", "sam2.0-"))
-    for size, short in (("tiny", "t"), ("small", "s"), ("base-plus", "b+"), ("large", "l"))
-    for name in [prefix + size]
-}  # fmt: skip
 _EMBED_DIM = {96: "tiny", 112: "base-plus", 144: "large"}  # small shares tiny's width and has 16 blocks instead of 12
 # What sam2's own video predictor sets, except its hole filling: that depends on whether a CUDA extension happens to be built.
 _VIDEO_OVERRIDES = [
@@ -70,16 +61,6 @@ def load(checkpoint: str | Path = "micro", device: str | torch.device | None = N
     return model.to(device).eval()
 
 
-def weights_of(checkpoint: str | Path) -> Path:
-    """Return the file behind a checkpoint's name or path, fetching an official one if need be."""
-    if str(checkpoint) in OFFICIAL:
-        return download(str(checkpoint))
-    path = MICRO_WEIGHTS if str(checkpoint) == "micro" else Path(checkpoint)
-    if not path.is_file():
-        raise DataMissingError(f"{path}: expected a SAM 2 checkpoint file or one of micro, {', '.join(OFFICIAL)}; found no such file. Remedy: check the path or use a name.")
-    return path
-
-
 def has_gpu() -> bool:
     """Say whether models run on a GPU unless told otherwise."""
     return torch.cuda.is_available()
@@ -97,17 +78,6 @@ def official(name: str, cls: str = "sam2.modeling.sam2_base.SAM2Base") -> SAM2Ba
     config = compose(config_name=OFFICIAL[name][0], overrides=[f"++model._target_={cls}", *_VIDEO_OVERRIDES])
     OmegaConf.resolve(config)
     return instantiate(config.model, _recursive_=True)
-
-
-def download(name: str) -> Path:
-    """Fetch an official checkpoint into huggingface_hub's cache, or find it there, and return its path."""
-    from huggingface_hub import hf_hub_download
-
-    _, repository, file = OFFICIAL[name]
-    try:
-        return Path(hf_hub_download(repository, file))
-    except Exception as error:  # the hub's own errors, and those of whichever HTTP library it uses
-        raise DataMissingError(f"{file}: expected it in the hub's cache or at {repository}; the hub cannot be reached ({type(error).__name__}). Remedy: fetch {file} elsewhere and give its path.") from error
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

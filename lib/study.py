@@ -11,7 +11,6 @@ import json
 import logging
 import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,13 +23,14 @@ import numpy as np
 import pandas as pd
 
 from lib import masklets as masklet_files
+from lib.checkpoints import weights_of
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Clip, Dataset, Predictions, read_dataset, read_predictions
-from lib.files import digest
+from lib.files import digest, one_at_a_time
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
-from lib.progress import progress
+from lib.progress import end_with_parent, progress
 from lib.refiner import vote
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,10 @@ class Study:
         """The same study on its first clips alone; 0 for all."""
         return replace(self, dataset=replace(self.dataset, clips=self.dataset.clips[: n_clips or None]))
 
+    def alone(self, what: str):
+        """Keep other processes from the same work; enter it, then look again for what is missing."""
+        return one_at_a_time(self.cache / f"{what}.lock")
+
     def clock(self, stage: str, begun: float) -> None:
         self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.perf_counter() - begun
 
@@ -77,7 +81,8 @@ def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> S
     chosen = PROFILES[profile]
     root = Path(data) if data else DATA / (chosen.root or chosen.name)
     if chosen.drawn and not data:
-        root = vipseg.draw(CACHE / chosen.name)
+        with one_at_a_time(CACHE / chosen.name / "clips.lock"):
+            root = vipseg.draw(CACHE / chosen.name)
     return Study(chosen, root, read_dataset(chosen.dataset, root, chosen.split), checkpoint or chosen.sam)
 
 
@@ -111,16 +116,6 @@ def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
     return time.perf_counter() - begun
 
 
-def _end_with_parent() -> None:
-    """Let this worker end when the process that started it is gone, or a killed notebook would leave its workers computing for nobody."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _shares(missing: dict[MaskletSettings, Path]) -> list[dict[MaskletSettings, Path]]:
     """Split the settings of a clip for two processes: those of the longest window, which share tracks, and the others, which share proposals."""
     longest = max(s.window for s in missing)
@@ -134,32 +129,39 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
     Settings that are missing for a clip are cut together, which shares most of their work. On a CPU, clips run in parallel processes
     when the model is micro, a few clips of an ablation as two processes each; a large model takes all threads for itself.
     """
-    from lib import sam
-
-    weights = digest(sam.weights_of(study.checkpoint))
-    files, missing, n_workers = {s: {} for s in settings}, {}, os.cpu_count()
-    small = study.checkpoint == "micro" and not sam.has_gpu()
+    weights = digest(weights_of(study.checkpoint))
+    files = {s: {} for s in settings}
     for clip in clips or study.dataset.clips:
         frames = fingerprint(clip)
         for s in settings:
             key = hashlib.sha256(json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()).hexdigest()[:16]
             files[s][clip.name] = study.cache / "masklets" / f"{clip.name}_{key}.json"
-        if absent := {s: files[s][clip.name] for s in settings if not files[s][clip.name].exists()}:
-            missing[clip] = absent
+    lacking = lambda: {clip: absent for clip in clips or study.dataset.clips if (absent := {s: files[s][clip.name] for s in settings if not files[s][clip.name].exists()})}
+    if lacking():
+        with study.alone("masklets"):
+            _cut_all(study, lacking())
+    return files
+
+
+def _cut_all(study: Study, missing: dict[Clip, dict[MaskletSettings, Path]]) -> None:
+    """Cut clips under the settings whose files are missing, in parallel processes where that helps."""
+    from lib import sam
+
+    n_workers = os.cpu_count()
+    small = study.checkpoint == "micro" and not sam.has_gpu()
     few = small and len(missing) < 2 * n_workers  # clips: without splitting them a processor would soon have nothing to do
     parts = [(clip, part) for clip, absent in missing.items() for part in (_shares(absent) if few else [absent])]
     alone = not small or len(parts) == 1
     jobs = [(clip, study.checkpoint, part, alone) for clip, part in parts]
     begun = time.perf_counter()
     if not alone and jobs:
-        with ProcessPoolExecutor(min(len(jobs), n_workers), multiprocessing.get_context("spawn"), _end_with_parent) as executor:
+        with ProcessPoolExecutor(min(len(jobs), n_workers), multiprocessing.get_context("spawn"), end_with_parent) as executor:
             list(progress(executor.map(_cut, jobs), desc="masklets", total=len(jobs), unit="part"))
     else:
         for job in jobs:
             _cut(job)
     if jobs:
         study.clock("masklets", begun)
-    return files
 
 
 @lru_cache(maxsize=64)
@@ -200,9 +202,11 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         folder, begun = study.cache / "predictions" / f"{name}_{key}", time.perf_counter()
         done = folder.with_name(f"{folder.name}.done")  # written last; without it, the frames that are missing are predicted
         if not (done.exists() and folder.is_dir()):
-            predict(segmentors.load(base, weights).to(sam.default_device()), study.dataset, folder)
-            done.touch()
-            study.clock(f"predict {name}", begun)
+            with study.alone(f"predictions/{name}"):
+                if not (done.exists() and folder.is_dir()):
+                    predict(segmentors.load(base, weights).to(sam.default_device()), study.dataset, folder)
+                    done.touch()
+                    study.clock(f"predict {name}", begun)
     return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
 
 
@@ -220,8 +224,9 @@ def base_weights(study: Study, name: str) -> Path:
     if study.profile.name == "camvid" and not weights.exists():
         key = hashlib.sha256(str(study.root.resolve()).encode()).hexdigest()[:8]
         weights = study.cache / f"{name}_{key}.safetensors"
-        if not weights.exists():
-            _train_base(study, name, weights)
+        with study.alone(name):
+            if not weights.exists():
+                _train_base(study, name, weights)
     if not weights.exists():
         raise NotRun(f"no weights {shown(weights)} (or .pth)")
     return weights

@@ -2,6 +2,7 @@
 
 import struct
 import threading
+import time
 import zlib
 
 import cv2
@@ -246,3 +247,25 @@ def test_damaged_and_missing_video(video):
         files.video_shape(video)
     with pytest.raises(DataMissingError, match=r"v\.mp4: expected a video, but found no such file"):
         read_video_frame(video, 0)
+
+
+def test_only_one_process_at_a_time_holds_a_lock(tmp_path, caplog):
+    caplog.set_level("INFO")
+    inside, most, lock = [], [], tmp_path / "new" / "work.lock"
+
+    def work():
+        with files.one_at_a_time(lock):
+            inside.append(1)
+            time.sleep(0.05)
+            most.append(len(inside))
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1, 1] and "another process is at work there" in caplog.text
+    with pytest.raises(ZeroDivisionError), files.one_at_a_time(lock):
+        1 / 0
+    work()  # the lock was let go

@@ -6,8 +6,8 @@ import pytest
 
 import toy_segmentor
 from lib import __main__ as command
-from lib import classifier, fit, isam2, study
-from lib.classifier import ClassifierConfig
+from lib import classifier, encoders, fit, study
+from lib.config import ClassifierConfig
 from lib.mini import write
 
 QUICK = ClassifierConfig(hidden=8, epochs=30, patience=30, lr=0.05, batch=4)
@@ -21,7 +21,7 @@ def toy(tmp_path, monkeypatch):
 def test_all_features_are_gathered_in_one_pass_and_kept(toy, monkeypatch):
     run, encoded = toy
     proposed = []
-    monkeypatch.setattr(isam2, "proposals", lambda model: lambda image: (proposed.append(1), toy_segmentor.masks(image))[1])
+    monkeypatch.setattr(encoders, "proposals", lambda model: lambda image: (proposed.append(1), toy_segmentor.masks(image))[1])
     fitted = fit.fit(run, ["sam", "segformer-n0"], QUICK)
     assert len(proposed) == 4 * 3 and encoded == ["sam", "segformer-n0"] * 12  # fit_clips of the profile, three frames each
     assert fitted["sam"].about["clips"] == "4" and fitted["sam"].about["features"] == "sam" and fitted["sam"].log
@@ -73,8 +73,8 @@ def test_without_a_train_split_or_weights_it_says_so(toy, monkeypatch, tmp_path)
 
 def test_the_train_split_of_mini_is_drawn_once_into_the_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(write, "CLIPS", {"train": (1, 1)})
-    monkeypatch.setattr(fit, "CLIPS", {"train": (1, 1)})
+    monkeypatch.setattr(write, "CLIPS", {"train": (1, 1, 1)})
+    monkeypatch.setattr(fit, "CLIPS", {"train": (1, 1, 1)})
     run = study.open_study("mini")
     assert [clip.name for clip in fit.train_split(run).clips] == ["train_000"]
     monkeypatch.setattr(fit, "write_split", None)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from pycocotools import mask as coco
 
-from lib import isam2, sam
-from lib.classifier import Classifier, ClassifierConfig
-from lib.config import MaskletSettings, VoteSettings
+from lib import encoders, isam2, sam
+from lib.classifier import Classifier
+from lib.checkpoints import MICRO_WEIGHTS
+from lib.config import ClassifierConfig, MaskletSettings, VoteSettings
 from lib.data import VOID
 from lib.files import digest
 from lib.masklets import FrameMasklets, Masklets, as_text
@@ -60,12 +61,12 @@ def test_no_masks_and_wrong_input():
 
 def test_sam_encoder_gives_the_map_that_the_tracker_sees():
     model = sam.load("micro", "cpu")
-    encoder = isam2.sam_encoder("micro", model)
+    encoder = encoders.of_sam("micro", model)
     found = encoder.encode([picture(0), picture(3)])
     with torch.inference_mode():
         features, _, sizes = encode(model, as_video_predictor(picture(3), model.image_size))
     np.testing.assert_allclose(found[1], features[-1][:, 0].T.reshape(-1, *sizes[-1]), atol=1e-4)
-    assert found.shape == (2, 128, 16, 16) and encoder.name == "sam" and encoder.digest == digest(sam.MICRO_WEIGHTS)
+    assert found.shape == (2, 128, 16, 16) and encoder.name == "sam" and encoder.digest == digest(MICRO_WEIGHTS)
 
 
 def test_base_encoder_gives_all_scales_at_an_eighth():
@@ -73,7 +74,7 @@ def test_base_encoder_gives_all_scales_at_an_eighth():
     from lib.segmentors.predict import normalise
 
     path = DATA / "mini" / "weights" / "segformer-n0.safetensors"
-    encoder, model = isam2.base_encoder("segformer-n0", path), segmentors.load("segformer-n0", path)
+    encoder, model = encoders.of_base("segformer-n0", path), segmentors.load("segformer-n0", path)
     found = encoder.encode([picture(1)])
     with torch.inference_mode():
         c1, c2, _, _ = model.backbone(normalise(picture(1)[None]))
@@ -90,11 +91,11 @@ def test_base_encoder_of_any_model_and_of_its_decoder():
     model = segmentors.load("tv3s-n0", path)
     with torch.inference_mode():
         fused = model.decode_head.fuse(model.backbone(normalise(picture(1)[None])))
-    encoder = isam2.base_encoder("tv3s-n0", path, "decoder")
+    encoder = encoders.of_base("tv3s-n0", path, "decoder")
     np.testing.assert_allclose(encoder.encode([picture(1)]), fused, atol=1e-5)
-    assert encoder.name == "tv3s-n0 decoder" and isam2.base_encoder("tv3s-n0", path).encode([picture(1)]).shape == (1, 8 + 16 + 48 + 96, 8, 12)
+    assert encoder.name == "tv3s-n0 decoder" and encoders.of_base("tv3s-n0", path).encode([picture(1)]).shape == (1, 8 + 16 + 48 + 96, 8, 12)
     with pytest.raises(ValueError, match="'backbone' or 'decoder'"):
-        isam2.base_encoder("tv3s-n0", path, "head")
+        encoders.of_base("tv3s-n0", path, "head")
 
 
 def sign_classifier():

@@ -123,10 +123,10 @@ def test_run_hands_parameters_over(monkeypatch, capsys):
     from lib import run as runner
 
     seen = []
-    monkeypatch.setattr(runner, "run", lambda *arguments: seen.append(arguments) or ["reports/mini/table1"])
+    monkeypatch.setattr(runner, "run", lambda *arguments, jobs: seen.append((*arguments, jobs)) or ["reports/mini/table1"])
     parameters = {"clip": "val_003", "n": "3", "frac": "0.5", "full": "true", "models": '["a", "b"]', "text": '{"a": 1}', "odd": "NaN", "none": "null"}
     assert cli.main(["run", "--tables", "1", "4", *(x for item in parameters.items() for x in ("-p", *item))]) == 0
-    assert seen == [("mini", ["1", "4"], "", {"clip": "val_003", "n": 3, "frac": 0.5, "full": True, "models": ["a", "b"], "text": '{"a": 1}', "odd": "NaN", "none": None})]
+    assert seen == [("mini", ["1", "4"], "", {"clip": "val_003", "n": 3, "frac": 0.5, "full": True, "models": ["a", "b"], "text": '{"a": 1}', "odd": "NaN", "none": None}, 2)]
     assert capsys.readouterr().out == "reports/mini/table1\n"
 
     def fail(*_, **__):
@@ -157,14 +157,14 @@ def data(tmp_path, monkeypatch):
     """An empty data folder, with no SAM 2 in it or in the hub's cache, an empty cache, and a machine of known rate."""
     import huggingface_hub
 
-    from lib import cost, sam
+    from lib import cost
     from lib.flops import Rate
 
     monkeypatch.setattr(cost, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(cost, "calibrate", lambda *_: Rate(1000, 1000, 100, 100, "a rate by decree"))
     monkeypatch.setattr(checker, "DATA", tmp_path / "data")
     monkeypatch.setattr(study, "DATA", tmp_path / "data")
-    monkeypatch.setattr(sam, "MICRO_WEIGHTS", tmp_path / "data/mini/weights/micro_sam2.safetensors")
+    monkeypatch.setattr(checker, "MICRO_WEIGHTS", tmp_path / "data/mini/weights/micro_sam2.safetensors")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
     return tmp_path / "data"
 

@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lib import run as runner
 from lib.data import DataMissingError
+from lib.paths import ROOT
 from lib.report import read_table
 from lib.run import RunError, find_notebooks, read_parameters, refresh, report_folder, run
 
@@ -22,12 +23,12 @@ if out:
 """
 
 
-def write_notebook(path, *sources, parameters=DEFAULTS + "window = 32  # frames\n"):
+def write_notebook(path, *sources, parameters=DEFAULTS + "window = 32  # frames\n", **metadata):
     cells = [new_markdown_cell("# Title"), new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
     for i, cell in enumerate(cells):
         cell["id"] = f"cell-{i}"  # random otherwise
     path.parent.mkdir(exist_ok=True)
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": dict(runner.KERNEL)}), path)
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": dict(runner.KERNEL), **metadata}), path)
     return path
 
 
@@ -107,6 +108,32 @@ def test_a_notebook_that_does_not_reach_its_end_has_failed(folders, source, mess
     with pytest.raises(RunError, match=f"08_cost.ipynb: .*{message}"):
         run("mini", notebooks=notebooks, reports=reports)
     assert os.listdir(reports / "mini" / "cost") == ["failed.ipynb"]
+
+
+def test_notebooks_run_side_by_side_but_those_that_measure_time_alone_at_the_end(folders, tmp_path):
+    notebooks, reports = folders
+    wait = """import time
+from pathlib import Path
+here = Path({here!r})
+(here / "begun_{i}").touch()
+for _ in range(600):
+    if len(list(here.glob("begun_*"))) == 2:
+        break
+    time.sleep(0.1)
+(here / "ended_{i}").touch()
+[path.name for path in sorted(here.iterdir()) if path.name.startswith("begun")]
+"""
+    for i in (2, 3):
+        write_notebook(notebooks / f"0{i}_x.ipynb", wait.format(here=str(tmp_path), i=i))
+    write_notebook(notebooks / "01_time.ipynb", f"from pathlib import Path\nsorted(p.name for p in Path({str(tmp_path)!r}).glob('*_[0-9]'))", timed=True)
+    run("mini", notebooks=notebooks, reports=reports)
+    assert "['begun_2', 'begun_3']" in text_of(reports / "mini" / "table2" / "notebook.ipynb")  # either waited for the other
+    assert "['begun_2', 'begun_3', 'ended_2', 'ended_3']" in text_of(reports / "mini" / "table1" / "notebook.ipynb")
+
+
+def test_the_notebook_that_measures_time_says_so():
+    timed = {path.stem: bool(nbformat.read(path, as_version=4).metadata.get("timed")) for path in find_notebooks(ROOT / "notebooks")}
+    assert [name for name, alone in timed.items() if alone] == ["08_cost"]
 
 
 def test_failed_replacement_brings_the_old_folder_back(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from hydra import compose
 from safetensors.torch import save_file
 
-from lib import sam
+from lib import checkpoints, sam
 from lib.data import DataError, DataMissingError
 
 NAMES = ["tiny", "small", "base-plus", "large"]
@@ -35,9 +35,9 @@ def tiny(tmp_path_factory):
 
 
 def test_names():
-    assert list(sam.OFFICIAL) == NAMES + [f"sam2.0-{name}" for name in NAMES]
-    assert sam.OFFICIAL["base-plus"] == ("configs/sam2.1/sam2.1_hiera_b+.yaml", "facebook/sam2.1-hiera-base-plus", "sam2.1_hiera_base_plus.pt")
-    assert sam.OFFICIAL["sam2.0-tiny"] == ("configs/sam2/sam2_hiera_t.yaml", "facebook/sam2-hiera-tiny", "sam2_hiera_tiny.pt")
+    assert list(checkpoints.OFFICIAL) == NAMES + [f"sam2.0-{name}" for name in NAMES]
+    assert checkpoints.OFFICIAL["base-plus"] == ("configs/sam2.1/sam2.1_hiera_b+.yaml", "facebook/sam2.1-hiera-base-plus", "sam2.1_hiera_base_plus.pt")
+    assert checkpoints.OFFICIAL["sam2.0-tiny"] == ("configs/sam2/sam2_hiera_t.yaml", "facebook/sam2-hiera-tiny", "sam2_hiera_tiny.pt")
     with pytest.raises(ValueError, match="tiny, small, base-plus, large.*'huge'"):
         sam.official("huge")
 
@@ -50,10 +50,10 @@ def test_official_file_loads(tiny):
     assert expected.keys() == found.keys() and all(torch.equal(expected[k], found[k]) for k in expected)
 
 
-@pytest.mark.parametrize("name", sam.OFFICIAL)
+@pytest.mark.parametrize("name", checkpoints.OFFICIAL)
 def test_configuration_is_read_off_the_tensors(name):
     """Names and shapes as the configuration inside sam2 makes them; building the large models would take long."""
-    config = compose(config_name=sam.OFFICIAL[name][0]).model
+    config = compose(config_name=checkpoints.OFFICIAL[name][0]).model
     trunk = config.image_encoder.trunk
     tensors = {"image_encoder.trunk.patch_embed.proj.weight": torch.empty(trunk.embed_dim, 3, 7, 7, device="meta")}
     for i in range(sum(trunk.get("stages", (2, 3, 16, 3)))):
@@ -76,7 +76,7 @@ def test_micro_file_loads_at_full_size(tmp_path, monkeypatch):
     small = sam.micro(64)
     path = tmp_path / "micro.safetensors"
     save_file({k: v.half().contiguous() if v.is_floating_point() else v.contiguous() for k, v in small.state_dict().items()}, path)
-    monkeypatch.setattr(sam, "MICRO_WEIGHTS", path)
+    monkeypatch.setattr(checkpoints, "MICRO_WEIGHTS", path)
     for loaded in (sam.load("micro", "cpu"), sam.load(str(path), "cpu")):
         assert loaded.image_size == sam.MICRO_SIZE and not loaded.training
         assert all(p.dtype == torch.float32 for p in loaded.parameters())
@@ -132,7 +132,7 @@ def test_truncated_file(tmp_path, tiny, keep):
 def test_missing_file_and_unreachable_hub(tmp_path, monkeypatch):
     with pytest.raises(DataMissingError, match="huge: expected a SAM 2 checkpoint file or one of micro, tiny.*Remedy"):
         sam.load("huge", "cpu")
-    monkeypatch.setattr(sam, "MICRO_WEIGHTS", tmp_path / "micro.safetensors")
+    monkeypatch.setattr(checkpoints, "MICRO_WEIGHTS", tmp_path / "micro.safetensors")
     with pytest.raises(DataMissingError, match="micro.safetensors"):
         sam.load("micro", "cpu")
     with pytest.raises(DataMissingError, match=r"^sam2.1_hiera_large.pt: .* at facebook/sam2.1-hiera-large; .*\(ConnectionError\). Remedy: fetch sam2.1_hiera_large.pt"):
@@ -142,5 +142,5 @@ def test_missing_file_and_unreachable_hub(tmp_path, monkeypatch):
 def test_hub_gives_the_file_of_the_name(tiny, monkeypatch):
     asked = []
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *names: asked.append(names) or str(tiny[1]))
-    assert sam.weights_of("tiny") == tiny[1]
+    assert checkpoints.weights_of("tiny") == tiny[1]
     assert asked == [("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt")]

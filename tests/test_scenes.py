@@ -8,7 +8,7 @@ from lib.mini.scenes import CLASS_ID, SEEDS, SIZE, Look, make_scene, render
 from lib.mini.write import CLIPS, write_clip
 from lib.paths import ROOT
 
-N_FRAMES = CLIPS["val"][1]
+_, N_FRAMES, PAN_FRAMES = CLIPS["val"]
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,14 @@ def test_wild_looks_change_colours_but_not_what_a_label_means():
 def test_splits_share_no_seed():
     seeds = {split: range(SEEDS[split], SEEDS[split] + 10_000) for split in CLIPS}
     assert set(seeds["train"]).isdisjoint(seeds["val"])
-    assert all(n_clips <= 10_000 for n_clips, _ in CLIPS.values())
+    assert all(n_clips <= 10_000 for n_clips, *_ in CLIPS.values())
 
 
 @pytest.mark.parametrize("number", [0, 6])
 def test_embedded_clip_is_what_the_renderer_draws(number):
     clip = read_vspw(ROOT / "data" / "mini").clips[number]
     assert (clip.name, len(clip), clip.size) == (f"val_{number:03d}", N_FRAMES, SIZE)
-    scene = make_scene(SEEDS["val"] + number, n_frames=N_FRAMES)
+    scene = make_scene(SEEDS["val"] + number, n_frames=PAN_FRAMES)
     for t in (0, 31):
         image, labels, _ = render(scene, t)
         np.testing.assert_array_equal(clip.truth(t), labels)
@@ -73,10 +73,10 @@ def test_embedded_clip_is_what_the_renderer_draws(number):
 
 
 def test_write_clip(tmp_path):
-    write_clip(tmp_path, "val_003", SEEDS["val"] + 3, 2)
+    write_clip(tmp_path, "val_003", SEEDS["val"] + 3, 2, PAN_FRAMES)
     (tmp_path / "val.txt").write_text("val_003\n")
     (clip,) = read_vspw(tmp_path).clips
-    scene = make_scene(SEEDS["val"] + 3, n_frames=2)
+    scene = make_scene(SEEDS["val"] + 3, n_frames=PAN_FRAMES)
     assert clip.frames == ("00000000", "00000001")
     for t in range(2):
         np.testing.assert_array_equal(clip.truth(t), render(scene, t)[1])

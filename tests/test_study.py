@@ -13,7 +13,7 @@ from lib import scores, study, tables
 from lib.config import MaskletSettings
 from lib.data import VOID, DataMissingError, Predictions
 from lib.masklets import FrameMasklets, Masklets
-from lib.paths import DATA
+from lib.paths import DATA, ROOT
 from toy import clip_of
 
 
@@ -75,9 +75,9 @@ def test_workers_end_with_their_parent(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text("""import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from lib.study import _end_with_parent
+from lib.progress import end_with_parent
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent) as executor:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as executor:
         print(executor.submit(os.getpid).result(), flush=True)
         executor.submit(time.sleep, 60)
         time.sleep(60)
@@ -138,3 +138,9 @@ def test_compare_scores_label_sequences(mini):
     truth = Predictions(clip.name, clip.frames, clip.truth)
     table = scores.compare(run, clip, {"truth": truth, "void": [np.full(clip.size, VOID, np.uint8)] * len(clip)})
     assert table.loc["truth", "mIoU"] == 100 and table.loc["void", "mIoU"] == 0
+
+
+def test_what_is_cached_is_shown_without_loading_torch():
+    """It takes seconds, and each of ten notebooks would pay them."""
+    code = "import sys; from lib import plots, report, scores, study, tables; print([name for name in ('torch', 'torchvision', 'sam2') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip() == "[]"

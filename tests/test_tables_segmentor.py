@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import toy_segmentor
 from lib import fit, plots, report, study, tables
-from lib.classifier import ClassifierConfig
+from lib.config import ClassifierConfig
 from lib.tables import segmentor
 
 QUICK = tables.SegmentorSettings(classifier=ClassifierConfig(hidden=8, epochs=30, patience=30, lr=0.05, batch=4))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lib import sam
+from lib.checkpoints import MICRO_WEIGHTS
 from lib.mini import pool, quality, train_sam
 from lib.mini.scenes import SEEDS, make_scene
 from lib.mini.train_sam import Phase
@@ -91,9 +92,9 @@ def test_attention_supervision_falls_when_the_click_is_looked_at():
 
 
 def test_committed_weights_come_with_log_and_quality():
-    rows = list(csv.DictReader(open(sam.MICRO_WEIGHTS.with_suffix(".csv"))))
-    figures = json.loads(sam.MICRO_WEIGHTS.with_suffix(".json").read_text())
-    assert sam.MICRO_WEIGHTS.stat().st_size < 10e6 and len(rows) > 10 and int(rows[-1]["step"]) > int(rows[0]["step"])
+    rows = list(csv.DictReader(open(MICRO_WEIGHTS.with_suffix(".csv"))))
+    figures = json.loads(MICRO_WEIGHTS.with_suffix(".json").read_text())
+    assert MICRO_WEIGHTS.stat().st_size < 10e6 and len(rows) > 10 and int(rows[-1]["step"]) > int(rows[0]["step"])
     assert figures["held-out clips"] == 10 and 0 < figures["coverage"] <= 1
 
 

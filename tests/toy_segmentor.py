@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from pycocotools import mask as coco
 
-from lib import fit, isam2, study
+from lib import encoders, fit, isam2, study
 from lib.config import Profile
 from lib.data import VSPW_CLASSES, Clip, Dataset, Predictions
 from lib.files import digest
@@ -78,7 +78,7 @@ def make(tmp_path, monkeypatch, models=MODELS):
     monkeypatch.setattr(fit, "_load_sam", lambda checkpoint: None)
     monkeypatch.setattr(fit, "_encoder", encoder)
     monkeypatch.setattr(fit, "train_split", lambda run: dataset("train", 6, 4))
-    monkeypatch.setattr(isam2, "proposals", lambda model: masks)
+    monkeypatch.setattr(encoders, "proposals", lambda model: masks)
     run = study.Study(Profile("toy", "toy", "vspw", "", models=models, fit_clips=4), tmp_path, dataset("val", 2), str(tmp_path / "sam.safetensors"))
     return run, encoded
 

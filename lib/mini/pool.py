@@ -4,26 +4,26 @@ import logging
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
-from lib.mini.scenes import SEEDS, Look, make_scene, render
+from lib.mini.scenes import SEEDS, SIZE, Look, make_scene, render
 
 log = logging.getLogger(__name__)
-POOL_PX = 256  # pool frames are stored square, as SAM 2 sees them
 POOL_FRAMES = 8
 
 
 def draw_pool(path: Path, n_scenes: int, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Draw training frames once: images (N, T, 256, 256, 3) and region ids (N, T, 256, 256), uint8, memory-mapped.
+    """Draw training frames once: images (N, T, H, W, 3) and region ids (N, T, H, W), uint8, memory-mapped.
 
     Half of the scenes are wild (any colour, texture and outline): a tracker trained on a dozen textures alone learns them by heart.
     """
     images_path, regions_path = path / "images.npy", path / "regions.npy"
     if not (path / "done").exists():
         path.mkdir(parents=True, exist_ok=True)
-        shape = (n_scenes, POOL_FRAMES, POOL_PX, POOL_PX)
+        shape = (n_scenes, POOL_FRAMES, *SIZE)
         images = np.lib.format.open_memmap(images_path, "w+", np.uint8, (*shape, 3))
         regions = np.lib.format.open_memmap(regions_path, "w+", np.uint8, shape)
         with ProcessPoolExecutor(workers) as executor:
@@ -44,25 +44,26 @@ def _draw_one(i: int) -> tuple[np.ndarray, np.ndarray]:
     images, regions = [], []
     for t in range(start, start + stride * POOL_FRAMES, stride):
         image, _, region = render(scene, t)
-        images.append(cv2.resize(image, (POOL_PX, POOL_PX), interpolation=cv2.INTER_AREA))
-        regions.append(cv2.resize(region, (POOL_PX, POOL_PX), interpolation=cv2.INTER_NEAREST))
+        images.append(image)
+        regions.append(region)
     return np.stack(images), np.stack(regions)
 
 
-def augment(images: np.ndarray, regions: np.ndarray, size_px: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Crop, flip and recolour T frames alike: (T, 256, 256, 3) and (T, 256, 256) to (T, S, S, 3) float 0..1 and (T, S, S)."""
-    side_y, side_x = (int(POOL_PX * rng.uniform(0.5, 1)) if rng.random() < 0.6 else POOL_PX for _ in range(2))
-    y, x = int(rng.integers(0, POOL_PX - side_y + 1)), int(rng.integers(0, POOL_PX - side_x + 1))
+def augment(images: np.ndarray, regions: np.ndarray, size_px: int, rng: np.random.Generator, whole: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
+    """Crop, flip and recolour T frames alike: (T, H, W, 3) and (T, H, W), uint8, to (T, S, S, 3) float 0..1 and (T, S, S).
+
+    Each side stays whole with probability `whole`, or is cut to a half or more.
+    """
+    height, width = regions.shape[1:]
+    side_y, side_x = (int(side * rng.uniform(0.5, 1)) if rng.random() >= whole else side for side in (height, width))
+    y, x = int(rng.integers(0, height - side_y + 1)), int(rng.integers(0, width - side_x + 1))
     flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
     gain, gamma = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2), rng.uniform(0.75, 1.35)
-    out, ids = [], []
-    for image, region in zip(images, regions):
-        crop = image[y : y + side_y, x : x + side_x][:, flip]
-        out.append(cv2.resize(np.ascontiguousarray(crop), (size_px, size_px), interpolation=cv2.INTER_AREA))
-        crop = region[y : y + side_y, x : x + side_x][:, flip]
-        ids.append(cv2.resize(np.ascontiguousarray(crop), (size_px, size_px), interpolation=cv2.INTER_NEAREST))
-    colours = np.clip((np.stack(out) / 255.0) ** gamma * gain, 0, 1)
-    return colours.astype(np.float32), np.stack(ids)
+    cut = lambda frames: torch.from_numpy(np.array(frames[:, y : y + side_y, x : x + side_x][:, :, flip]))
+    out = resize(cut(images).permute(0, 3, 1, 2), [size_px, size_px], antialias=True).permute(0, 2, 3, 1).numpy()  # as sam2 sees them
+    ids = resize(cut(regions), [size_px, size_px], InterpolationMode.NEAREST_EXACT).numpy()
+    colours = np.clip((np.arange(256)[:, None] / 255.0) ** gamma * gain, 0, 1).astype(np.float32)  # (256, 3): of each grey level
+    return np.stack([colours[:, c][out[..., c]] for c in range(3)], -1), ids
 
 
 def normalise(images: np.ndarray) -> torch.Tensor:
@@ -71,14 +72,15 @@ def normalise(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.moveaxis((images - mean) / std, -1, -3).copy())
 
 
-def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator, by_region: float = 1 / 3) -> tuple[np.ndarray, np.ndarray]:
-    """Choose n clicks on one (S, S) region map: a share `by_region` uniform over regions, which favours small ones; the others over pixels, as the grid clicks.
+def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator, by_region: float = 1 / 3, smallest: float = 0.002) -> tuple[np.ndarray, np.ndarray]:
+    """Choose n clicks on one (S, S) region map: a share `by_region` uniform over regions of at least `smallest` of the map, which favours small ones;
+    the others over pixels, as the grid clicks.
 
     Returns xy (n, 2) pixels, float32, and the clicked region ids (n,).
     """
     s = regions.shape[0]
     area = np.bincount(regions.ravel(), minlength=256)
-    big = np.flatnonzero(area >= max(6, 0.002 * s * s))
+    big = np.flatnonzero(area >= max(6, smallest * s * s))
     xy, ids = np.zeros((n, 2), np.float32), np.zeros(n, np.int64)
     for i in range(n):
         y, x = rng.integers(0, s, 2)

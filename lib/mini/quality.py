@@ -11,11 +11,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from lib.checkpoints import MICRO_WEIGHTS
 from lib.config import MaskletSettings
+from lib.encoders import proposals
 from lib.files import write_json
 from lib.mini.scenes import SEEDS, make_scene, render
-from lib.sam import MICRO_WEIGHTS, load
-from lib.tracker import Group, as_video_predictor, encode, encode_rles, propose, select
+from lib.sam import load
+from lib.tracker import Group, as_video_predictor, encode, encode_rles
 
 log = logging.getLogger(__name__)
 REGION_FRAC = 0.01  # a true region counts from this share of the frame
@@ -24,12 +26,11 @@ AFTER = (16, 31)  # frames after the prompt
 
 def masks_quality(sam, scenes, frames=(0, 15, 30), settings: MaskletSettings = MaskletSettings()) -> dict[str, float]:
     """Compare automatic masks with the true regions of at least 1 % of the frame."""
-    counts, coverage, best = [], [], []
+    masks_of, counts, coverage, best = proposals(sam, settings), [], [], []
     for scene in scenes:
         for t in frames:
             image, _, regions = render(scene, t)
-            found = propose(sam, image, (settings,))
-            masks = _decode(found.rles, select(found, settings), regions.shape)
+            masks = masks_of(image)
             counts.append(len(masks))
             coverage.append(masks.any(0).mean() if len(masks) else 0.0)
             for region in _large(regions):
@@ -68,12 +69,6 @@ def tracking_quality(sam, scenes) -> dict[str, float]:
 def _large(regions: np.ndarray) -> list[int]:
     """Region ids of at least 1 % of the frame."""
     return np.flatnonzero(np.bincount(regions.ravel()) >= REGION_FRAC * regions.size).tolist()
-
-
-def _decode(rles, keep, shape) -> np.ndarray:
-    from pycocotools import mask as coco
-
-    return coco.decode([rles[i] for i in keep]).transpose(2, 0, 1).astype(bool) if keep else np.zeros((0, *shape), bool)
 
 
 def main() -> None:

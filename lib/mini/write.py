@@ -17,12 +17,12 @@ from lib.mini.scenes import SEEDS, Look, make_scene, render
 from lib.paths import DATA
 
 JPEG_QUALITY = 80
-CLIPS = {"val": (10, 45), "train": (120, 15)}  # clips, frames each
+CLIPS = {"val": (10, 36, 45), "train": (120, 15, 15)}  # clips, frames each, frames that the camera pans through each scene
 
 
-def write_clip(root: Path, name: str, seed: int, n_frames: int, look: Look = Look()) -> None:
-    """Write one clip: `data/<name>/origin/<frame>.jpg`, `data/<name>/mask/<frame>.png` (0 void, class + 1)."""
-    scene = make_scene(seed, look, n_frames)
+def write_clip(root: Path, name: str, seed: int, n_frames: int, n_scene: int, look: Look = Look()) -> None:
+    """Write the first frames of a scene: `data/<name>/origin/<frame>.jpg`, `data/<name>/mask/<frame>.png` (0 void, class + 1)."""
+    scene = make_scene(seed, look, n_scene)
     origin, mask = root / "data" / name / "origin", root / "data" / name / "mask"
     origin.mkdir(parents=True, exist_ok=True)
     for t in range(n_frames):
@@ -31,13 +31,13 @@ def write_clip(root: Path, name: str, seed: int, n_frames: int, look: Look = Loo
         write_labels(mask / f"{t:08d}.png", np.where(labels == VOID, 0, labels + 1).astype(np.uint8))
 
 
-def write_split(root: Path, split: str, n_clips: int, n_frames: int, look: Look = Look(), workers: int | None = None) -> None:
+def write_split(root: Path, split: str, n_clips: int, n_frames: int, n_scene: int, look: Look = Look(), workers: int | None = None) -> None:
     """Draw a split and, last of all, its list `<split>.txt`; a split whose list is there is complete and left alone."""
     if (root / f"{split}.txt").exists():
         return
     names = [f"{split}_{i:03d}" for i in range(n_clips)]
     with ProcessPoolExecutor(workers or os.cpu_count()) as executor:
-        jobs = [executor.submit(write_clip, root, name, SEEDS[split] + i, n_frames, look) for i, name in enumerate(names)]
+        jobs = [executor.submit(write_clip, root, name, SEEDS[split] + i, n_frames, n_scene, look) for i, name in enumerate(names)]
         for job in jobs:
             job.result()
     (root / f"{split}.txt.part").write_text("".join(f"{n}\n" for n in names))

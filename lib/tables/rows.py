@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.bootstrap import bootstrap, interval, resample
+from lib.checkpoints import weights_of
 from lib.config import MaskletSettings
 from lib.metrics import ClipCounts, summarise
 from lib.provenance import provenance
@@ -81,9 +82,7 @@ def record(study: Study, settings: MaskletSettings, inputs: Sequence[Path] = (),
 
     Args: inputs, parameters: those of this table alone.
     """
-    from lib import sam
-
-    files = [sam.weights_of(study.checkpoint)]
+    files = [weights_of(study.checkpoint)]
     files += [path for name, *_ in study.profile.models if (path := weights_file(study.profile, name)).exists()]
     seconds = {stage: round(value, 1) for stage, value in study.timings_s.items()}
     return provenance(study.profile.name, {"checkpoint": study.checkpoint, **asdict(settings), **(parameters or {})}, [*files, *inputs], seconds)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.classifier import ClassifierConfig
-from lib.config import MaskletSettings, VoteSettings
+from lib.config import ClassifierConfig, MaskletSettings, VoteSettings
 from lib.data import Clip, Predictions
 from lib.fit import SAM, Classes, classifier_of, models_of, predicted_classes, true_classes
 from lib.isam2 import coverage, paint_classes
