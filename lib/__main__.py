@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 from functools import partial
 
-from lib.config import PROFILES, ClassifierConfig, MaskletSettings, VoteSettings
+from lib.config import PROFILES, ClassifierConfig, MaskletSettings, Shortcuts, VoteSettings
 from lib.progress import progress, quiet
 
 EXAMPLES = """examples:
@@ -50,11 +50,11 @@ def refine(args) -> int:
     def load_sam():
         from lib import sam  # here, so that wrong input is reported before torch is loaded
 
-        return sam.load(args.checkpoint, _device(args.device))
+        return sam.load(args.checkpoint, _device(args.device), shortcuts)
 
-    settings, votes = ({f.name: getattr(args, f.name) for f in fields(cls)} for cls in (MaskletSettings, VoteSettings))
+    settings, votes, shortcuts = (cls(**{f.name: getattr(args, f.name) for f in fields(cls)}) for cls in (MaskletSettings, VoteSettings, Shortcuts))
     done = refine_folder(
-        args.frames, args.predictions, args.out, load_sam, MaskletSettings(**settings), VoteSettings(**votes), checkpoint=args.checkpoint,
+        args.frames, args.predictions, args.out, load_sam, settings, votes, shortcuts, checkpoint=args.checkpoint,
         masklets=args.masklets, progress=progress, forecast=None if quiet() else forecast, objects_per_batch=args.objects_per_batch, autocast=args.bf16,
     )  # fmt: skip
     print(f"{args.out}: clips refined: {len(done)}" + ("" if done else " (all were there)"))
@@ -178,6 +178,9 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument(f"--{name}", type=kind, default=getattr(settings, name.replace("-", "_")), metavar="N" if kind is int else "X", help=f"{what} (default: %(default)s)")
     sub.add_argument("--overlap", choices=("area", "score"), default=votes.overlap, help="who wins where masklets overlap: the smaller, or the one of higher predicted IoU (default: %(default)s)")
     sub.add_argument("--vote", choices=("frame", "masklet"), default=votes.scope, dest="scope", help="vote anew in each frame, or once for a masklet's whole life (default: %(default)s)")
+    for name, what in (("input-px", "SAM 2 sees frames at this size, 512 say (default: its own, 1024)"), ("memories", "earlier frames that a track looks back to (default: 6)"),
+                       ("every", "SAM 2 sees every n-th frame; those between keep its masks (default: 1)")):  # fmt: skip
+        sub.add_argument(f"--{name}", type=int, default=getattr(Shortcuts(), name.replace("-", "_")), metavar="N", help=f"shortcut, faster and less exact: {what}")
     sub.add_argument("--masklets", metavar="DIR", help="keep each clip's masklets here as <clip>.json, and use those that are there")
     sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: the GPU if there is one)")
     sub.add_argument("--bf16", action="store_true", help="bfloat16: faster on a GPU, not bit-equal")

@@ -37,6 +37,25 @@ class MaskletSettings:
 
 
 @dataclass(frozen=True)
+class Shortcuts:
+    """Approximations of SAM 2 that save time at the cost of quality; `08_cost` shows both. By default none is taken."""
+
+    input_px: int = 0  # SAM 2 sees frames at this size, a multiple of 64; 0 for its own: 1024, micro: 256
+    memories: int = 0  # earlier frames that a track looks back to, beside its first; 0 for all it can: 6, micro: 3
+    every: int = 1  # SAM 2 sees every n-th frame; the frames between keep its masks
+
+    def __post_init__(self):
+        _require(_is(int, self.input_px) and self.input_px >= 0 and self.input_px % 64 == 0, "input_px", self.input_px, "a multiple of 64, or 0")
+        _require(_is(int, self.memories) and self.memories >= 0, "memories", self.memories, "an integer of 0 or more")
+        _require(_is(int, self.every) and self.every >= 1, "every", self.every, "an integer of 1 or more")
+
+    @property
+    def taken(self) -> dict[str, int]:
+        """Those that are taken."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+
+@dataclass(frozen=True)
 class VoteSettings:
     """How masklets and predictions become refined predictions: the readings of Eq. 1-2 where the paper is silent."""
 

@@ -22,7 +22,7 @@ from lib import isam2
 from lib.checkpoints import weights_of
 from lib.config import ClassifierConfig, MaskletSettings
 from lib.data import Clip, DataMissingError, Dataset, read_dataset
-from lib.files import digest, write_json
+from lib.files import digest
 from lib.mini.write import CLIPS, write_split
 from lib.paths import DATA
 from lib.progress import progress
@@ -179,13 +179,8 @@ def true_classes(study: Study, files: dict[str, Path]) -> dict[str, Classes]:
 
 def _kept(study: Study, clip: Clip, file: Path, what: str, work: Callable) -> Classes:
     """Do work(clip, masklets) once and keep the classes in the cache; `file` holds the masklets, and its name depends on the frames."""
-    key = hashlib.sha256(json.dumps([VERSION, file.name, what]).encode()).hexdigest()[:16]
-    path = study.cache / "classes" / f"{clip.name}_{key}.json"
-    if not path.exists():
-        begun = time.perf_counter()
-        write_json(path, [found.tolist() for found in work(clip, read_masklets(file))])
-        study.clock("encode and classify", begun)
-    return [np.array(found, np.int64) for found in json.loads(path.read_text())]
+    classes = study.kept("classes", [VERSION, file.name, what], lambda: [found.tolist() for found in work(clip, read_masklets(file))], "encode and classify")
+    return [np.array(found, np.int64) for found in classes]
 
 
 def _cached(study: Study, name: str, config: ClassifierConfig) -> Path:

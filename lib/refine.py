@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lib import masklets as masklet_files
-from lib.config import MaskletSettings, VoteSettings
+from lib.config import MaskletSettings, Shortcuts, VoteSettings
 from lib.data import VOID, Clip, DataError, read_frames, read_predictions, write_labels
 from lib.files import write_json
 from lib.masklets import Masklets
@@ -24,6 +24,7 @@ def refine_folder(
     load_sam: Callable,
     settings: MaskletSettings = MaskletSettings(),
     votes: VoteSettings = VoteSettings(),
+    shortcuts: Shortcuts = Shortcuts(),
     *,
     checkpoint: str = "",
     masklets: str | Path | None = None,
@@ -38,8 +39,9 @@ def refine_folder(
         predictions: `<clip>/<frame>.png` with class ids 0..254 (255: nothing predicted), the PNGs of a single clip, or a panoptic folder.
         out: receives `<clip>/<frame>.png`, 8-bit palette PNGs, and `_refined.json`, which says how they were made. Inputs are never changed:
             it must be a folder of its own, and one for each choice of settings.
-        load_sam: called once, and only if there is work, to load the model.
+        load_sam: called once, and only if there is work, to load the model, with the shortcuts that change it.
         settings, votes: how to cut and how to vote.
+        shortcuts: approximations to take.
         checkpoint: what `load_sam` loads, for the record in `_refined.json`.
         masklets: also save each clip's masklets here, `<clip>.json`; those already there are used again.
         progress: wraps the frames of each clip; called as progress(frames, desc=..., total=...).
@@ -60,7 +62,7 @@ def refine_folder(
     for folder in (out, *(out / clip.name for clip in clips), *([Path(masklets)] if masklets else [])):
         if folder.resolve() in inputs or folder.resolve().parent == frames.resolve():  # there, the next run would take it for a clip
             raise DataError(f"{folder}: expected an output folder apart from the inputs, but found one of them, or one among them. Remedy: choose another folder.")
-    cutting = {"checkpoint": str(checkpoint), "bf16": bool(options.get("autocast")), **asdict(settings)}
+    cutting = {"checkpoint": str(checkpoint), "bf16": bool(options.get("autocast")), **asdict(settings), **shortcuts.taken}
     _compare(out / REFINED, {**cutting, **asdict(votes)})
     if masklets:
         _compare(Path(masklets) / MASKLETS, cutting)
@@ -76,9 +78,9 @@ def refine_folder(
             if sam is None:
                 sam = load_sam()
                 if forecast:
-                    log.info("%s", forecast(sam, _uncut(pairs, out, masklets), settings, **options))
+                    log.info("%s%s", forecast(sam, _uncut(pairs, out, masklets), settings, **options), ", without the shortcuts" if shortcuts.taken else "")
             wrap = (lambda steps: progress(steps, desc=clip.name, total=len(clip))) if progress else None
-            found = masklet_files.segment(sam, clip, settings, progress=wrap, **options)
+            found = masklet_files.segment(sam, clip, settings, progress=wrap, every=shortcuts.every, **options)
             if saved:
                 write_json(saved.with_name(MASKLETS), cutting)
                 found.save(saved)
@@ -109,7 +111,7 @@ def _compare(path: Path, record: dict) -> None:
     except ValueError as error:
         raise DataError(f"{path}: expected the settings of an earlier run; found {error}. Remedy: choose another folder, or delete this one.") from error
     if found != record:
-        differ = [k for k in record if not isinstance(found, dict) or found.get(k) != record[k]]
+        differ = [k for k in {**record, **found} if found.get(k) != record.get(k)] if isinstance(found, dict) else list(record)
         was, now = ({k: r.get(k) for k in differ} if isinstance(r, dict) else r for r in (found, record))
         raise DataError(f"{path}: expected results of {now}; found some of {was}. Remedy: choose another folder, or delete this one.")
 

@@ -23,6 +23,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
 from lib.checkpoints import OFFICIAL, weights_of
+from lib.config import Shortcuts
 from lib.files import DataError
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ _VIDEO_OVERRIDES = [
 ]
 
 
-def load(checkpoint: str | Path = "micro", device: str | torch.device | None = None) -> SAM2Base:
+def load(checkpoint: str | Path = "micro", device: str | torch.device | None = None, shortcuts: Shortcuts = Shortcuts()) -> SAM2Base:
     """Load a SAM 2 model, ready for `masklets.track`.
 
     Args:
@@ -45,20 +46,34 @@ def load(checkpoint: str | Path = "micro", device: str | torch.device | None = N
             cache), the same with the prefix `sam2.0-`, or the path of a checkpoint file: an official `.pt` of either version, whose
             configuration is read off its tensors, or a micro `.safetensors`.
         device: where to run; default: the GPU if there is one, else the CPU.
+        shortcuts: `input_px` and `memories` change the model; `every` is for `lib.masklets.segment`.
 
     Raises:
+        ValueError: more memories than the model has.
         DataMissingError: no such file, or the hub cannot be reached.
         DataError: the file is no SAM 2 checkpoint.
     """
     device = torch.device(device or default_device())
     path = weights_of(checkpoint)
     tensors = _read(path)
-    model = micro() if _is_micro(tensors) else official(_name_of(tensors, path))
+    size = {"image_size": shortcuts.input_px} if shortcuts.input_px else {}
+    model = micro(**size) if _is_micro(tensors) else official(_name_of(tensors, path), **size)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise DataError(f"{path}: expected the tensors of a SAM 2 model; found others ({str(error).splitlines()[1].strip()[:160]}). Remedy: use an unchanged checkpoint.") from error
+    if shortcuts.memories:
+        _remember_less(model, shortcuts.memories)
     return model.to(device).eval()
+
+
+def _remember_less(model: SAM2Base, memories: int) -> None:
+    """Let tracks look back to their first frame and the last `memories` alone."""
+    if memories >= model.num_maskmem:
+        raise ValueError(f"Expected `memories` to be at most {model.num_maskmem - 1}, which this model has, but got {memories}.")
+    ages = model.maskmem_tpos_enc.data  # of the frame before, of the one before that ..., and last of a track's first frame
+    model.maskmem_tpos_enc = torch.nn.Parameter(torch.cat([ages[:memories], ages[-1:]]))
+    model.num_maskmem = memories + 1
 
 
 def has_gpu() -> bool:
@@ -71,11 +86,11 @@ def default_device() -> str:
     return "cuda" if has_gpu() else "cpu"
 
 
-def official(name: str, cls: str = "sam2.modeling.sam2_base.SAM2Base") -> SAM2Base:
-    """Build an official architecture with random weights, by its plain name (a key of `OFFICIAL`)."""
+def official(name: str, cls: str = "sam2.modeling.sam2_base.SAM2Base", image_size: int = 1024) -> SAM2Base:
+    """Build an official architecture with random weights, by its plain name (a key of `OFFICIAL`). The weights do not depend on `image_size`."""
     if name not in OFFICIAL:
         raise ValueError(f"Expected `name` to be one of {', '.join(OFFICIAL)}, but got {name!r}.")
-    config = compose(config_name=OFFICIAL[name][0], overrides=[f"++model._target_={cls}", *_VIDEO_OVERRIDES])
+    config = compose(config_name=OFFICIAL[name][0], overrides=[f"++model._target_={cls}", f"++model.image_size={image_size}", *_VIDEO_OVERRIDES])
     OmegaConf.resolve(config)
     return instantiate(config.model, _recursive_=True)
 

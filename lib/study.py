@@ -12,7 +12,7 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
@@ -26,7 +26,7 @@ from lib import masklets as masklet_files
 from lib.checkpoints import weights_of
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Clip, Dataset, Predictions, read_dataset, read_predictions
-from lib.files import digest, one_at_a_time
+from lib.files import digest, one_at_a_time, write_json
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
@@ -60,6 +60,19 @@ class Study:
     def alone(self, what: str):
         """Keep other processes from the same work; enter it, then look again for what is missing."""
         return one_at_a_time(self.cache / f"{what}.lock")
+
+    def kept(self, folder: str, made_of: Sequence, work: Callable, stage: str = ""):
+        """Do work() and keep what it returns, as JSON, under a name made of all that it depends on; or find that in the cache.
+
+        Args: stage: for `clock`, when work was done.
+        """
+        path = self.cache / folder / f"{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]}.json"
+        if not path.exists():
+            begun = time.perf_counter()
+            write_json(path, work())
+            if stage:
+                self.clock(stage, begun)
+        return json.loads(path.read_text())
 
     def clock(self, stage: str, begun: float) -> None:
         self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.perf_counter() - begun

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from lib.config import PROFILES, MaskletSettings, Profile, VoteSettings, from_dict
+from lib.config import PROFILES, MaskletSettings, Profile, Shortcuts, VoteSettings, from_dict
 
 NAN = float("nan")
 
@@ -15,6 +15,7 @@ NAN = float("nan")
         "window": (0, -1, 1.5, "32", None, True), "grid": (0, 16.0, True), "iou": (-0.1, 1.1, NAN, "0.6", None, True), "stability": (-0.1, 1.1, NAN),
         "stability_offset": (-1, NAN, "0"), "nms": (2, NAN, None), "clean_px": (-1, 0.5, None, True),
     }.items() for value in refused]
+    + [(Shortcuts, {"input_px": 100}), (Shortcuts, {"memories": -1}), (Shortcuts, {"every": 0})]
     + [(VoteSettings, {"overlap": "iou"}), (VoteSettings, {"overlap": None}), (VoteSettings, {"scope": "clip"}),
        (Profile, {"name": "x", "title": "x", "dataset": "coco", "root": ""})],
 )  # fmt: skip
@@ -27,6 +28,10 @@ def test_refused_value_is_named(cls, values):
 def test_defaults_are_the_papers():
     assert asdict(MaskletSettings()) == {"window": 32, "grid": 16, "iou": 0.6, "stability": 0.8, "stability_offset": 0.9, "nms": 0.7, "clean_px": 0}
     assert asdict(VoteSettings()) == {"overlap": "area", "scope": "frame"}
+
+
+def test_shortcuts_name_those_taken():
+    assert Shortcuts().taken == {} and Shortcuts(input_px=512, every=2).taken == {"input_px": 512, "every": 2}
 
 
 def test_limits_are_allowed():

@@ -11,7 +11,7 @@ from PIL import Image
 from test_masklets import make_masklets
 
 from lib import masklets, refine
-from lib.config import MaskletSettings, VoteSettings
+from lib.config import MaskletSettings, Shortcuts, VoteSettings
 from lib.data import PALETTE, DataError, DataMissingError, write_labels
 from lib.refine import refine_folder
 from lib.refiner import refine_clip
@@ -70,8 +70,8 @@ def test_forecast_comes_once_before_the_first_cut(folders, work, caplog, tmp_pat
     assert [clips for clips, *_ in asked][2:] == [["street"]]
 
 
-def go(work, *folders, votes=VoteSettings(), settings=SETTINGS, **options):
-    return refine_folder(*folders, lambda: work.append("load") or "sam", settings, votes, **options)
+def go(work, *folders, votes=VoteSettings(), settings=SETTINGS, shortcuts=Shortcuts(), **options):
+    return refine_folder(*folders, lambda: work.append("load") or "sam", settings, votes, shortcuts, **options)
 
 
 def hashes(folder):
@@ -108,6 +108,16 @@ def test_resumes(folders, work):
     stamp = (out / "park" / "frame0.png").stat().st_mtime_ns
     assert go(work, *folders) == ["street"] and work == ["load", "street"]
     assert hashes(out) == finished and (out / "park" / "frame0.png").stat().st_mtime_ns == stamp
+
+
+def test_shortcuts_are_remembered_and_not_mixed_with_exact_results(folders, work):
+    out = folders[2]
+    go(work, *folders, shortcuts=Shortcuts(every=2))
+    assert json.loads((out / "_refined.json").read_text())["every"] == 2 and "input_px" not in json.loads((out / "_refined.json").read_text())
+    (out / "park" / "frame0.png").unlink()
+    with pytest.raises(DataError, match="_refined.json"):
+        go(work, *folders)
+    assert go(work, *folders, shortcuts=Shortcuts(every=2)) == ["park"]
 
 
 def test_one_clip_takes_its_own_predictions_folder(folders, work):

@@ -10,6 +10,7 @@ from hydra import compose
 from safetensors.torch import save_file
 
 from lib import checkpoints, sam
+from lib.config import Shortcuts
 from lib.data import DataError, DataMissingError
 
 NAMES = ["tiny", "small", "base-plus", "large"]
@@ -82,6 +83,15 @@ def test_micro_file_loads_at_full_size(tmp_path, monkeypatch):
         assert all(p.dtype == torch.float32 for p in loaded.parameters())
         torch.testing.assert_close(dict(loaded.named_parameters()), dict(small.named_parameters()), rtol=1e-3, atol=1e-4)
     assert 3e6 < sum(p.numel() for p in small.parameters()) < 5e6
+
+
+def test_shortcuts_that_change_an_official_model(tiny):
+    exact, less = tiny[0], sam.load(tiny[1], "cpu", Shortcuts(input_px=512, memories=2))
+    assert (less.image_size, less.num_maskmem, less.max_obj_ptrs_in_encoder) == (512, 3, exact.max_obj_ptrs_in_encoder)
+    ages = exact.maskmem_tpos_enc
+    assert torch.equal(less.maskmem_tpos_enc, torch.stack([ages[0], ages[1], ages[6]]))  # the last two frames, and the prompted one
+    with pytest.raises(ValueError, match="at most 6"):
+        sam.load(tiny[1], "cpu", Shortcuts(memories=7))
 
 
 class Code:

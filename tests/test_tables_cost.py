@@ -3,16 +3,18 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from pycocotools import mask as coco
 from toy import make_dataset
 
-from lib import flops, sam, tracker
-from lib.config import MaskletSettings
+from lib import flops, sam, study, tracker
+from lib.config import MaskletSettings, Shortcuts
 from lib.plots.cost import cost as cost_figure
 from lib.report import COLUMNS, markdown
 from lib.study import open_study
 from lib.tables import cost as costs
+from lib.tables import shortcuts_table
 
 LOOSE = MaskletSettings(window=2, grid=2, iou=0.0, stability=0.0)
 
@@ -68,8 +70,9 @@ def test_masklets_that_the_papers_speed_leaves_room_for():
     assert low < high and 32 / cost.total_s == pytest.approx(1.1)
 
 
-def test_table_and_figure(monkeypatch):
+def test_table_and_figure(monkeypatch, tmp_path):
     monkeypatch.setattr(sam, "has_gpu", lambda: False)
+    monkeypatch.setattr(study, "CACHE", tmp_path)
     run = open_study("mini")
     run = replace(run, dataset=replace(run.dataset, clips=make_dataset(frames=2, size=(26, 34)).clips))
     table, not_run, notes = costs.cost_table(run, LOOSE, [1, 2], [1], 2)
@@ -89,3 +92,18 @@ def test_table_and_figure(monkeypatch):
     total = sum(rows["Measured", "objects 2"][stages])
     assert max(bar.get_y() + bar.get_height() for bar in left.patches) == pytest.approx(max(total, sum(rows["Measured", "objects 1"][stages])))
     assert left.lines[0].get_ydata()[1] == pytest.approx(sum(rows["Predicted", "objects 2"][stages]))
+    monkeypatch.setattr(costs, "measure", None)
+    pd.testing.assert_frame_equal(costs.cost_table(run, LOOSE, [1, 2], [1], 2)[0], table)  # times are kept: a second run takes none
+
+
+def test_shortcuts_beside_exact(monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "CACHE", tmp_path)
+    run = open_study("mini")
+    run = replace(run, profile=replace(run.profile, example="", models=()), dataset=replace(run.dataset, clips=make_dataset(frames=3, size=(26, 34)).clips))
+    table = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3).set_index("masklets")
+    assert list(table.index) == ["base model", "exact", "input_px = 64", "memories = 1, every = 2"]
+    assert table.loc["exact", "times faster"] == "1.00" and float(table.loc["memories = 1, every = 2", "times faster"]) > 0
+    assert table.loc["base model", "s a frame"] == "" and table.loc["base model", "mIoU"] == "100.00"  # the truth, where no base model can be run
+    monkeypatch.setattr(sam, "load", None)
+    again = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
+    pd.testing.assert_frame_equal(again.set_index("masklets"), table)

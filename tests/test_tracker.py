@@ -12,7 +12,7 @@ from stock import propose as stock_propose
 from stock import track as stock_track
 
 from lib import masklets, sam, tracker
-from lib.config import MaskletSettings
+from lib.config import MaskletSettings, Shortcuts
 from lib.data import Clip
 from lib.mini.scenes import make_scene, render
 
@@ -165,3 +165,27 @@ def test_clean_is_off_unless_asked_for(frames, micro):
     assert len(plain.frames[0].ids) == len(cleaned.frames[0].ids) > 0
     expected = np.stack([tracker.clean(m, 60) for m in plain.masks(0)])
     assert (cleaned.masks(0) == expected).all()
+
+
+def test_every_second_frame_keeps_its_masks_for_the_next(frames, micro):
+    clip, setting = clip_of(frames), replace(LOOSE, window=4)
+    thin = masklets.segment(micro, clip_of(frames[::2]), replace(LOOSE, window=2))
+    found = masklets.segment(micro, clip, setting, every=2)
+    assert (len(found), found.settings) == (5, setting) and [f.start for f in found.frames] == [0, 0, 0, 0, 4]
+    assert [(f.ids, f.rles) for f in found.frames] == [(thin.frames[t // 2].ids, thin.frames[t // 2].rles) for t in range(5)]
+    with pytest.raises(ValueError, match="multiples"):
+        masklets.segment(micro, clip, LOOSE, every=2)
+
+
+def test_fewer_memories_change_nothing_until_there_are_more(frames, micro):
+    """With one memory, frame 2 still sees frame 1 and the prompt; frame 3 misses frame 1."""
+    setting = replace(LOOSE, window=5)
+    exact, less = (masklets.segment(model, clip_of(frames), setting) for model in (micro, sam.load("micro", "cpu", Shortcuts(memories=1))))
+    same = [ious(exact.masks(t), less.masks(t)).min() for t in range(5)]
+    assert min(same[:3]) >= 0.999 and min(same[3:]) < 1
+
+
+def test_a_smaller_input_still_finds_things(frames):
+    small = sam.load("micro", "cpu", Shortcuts(input_px=128))
+    found = masklets.segment(small, clip_of(frames[:2]), LOOSE)
+    assert small.image_size == 128 and len(found.frames[0].ids) >= 3 and found.masks(1).any((1, 2)).sum() >= 3

@@ -8,7 +8,7 @@ cross.py    Table 2
 segmentor.py Table 3
 ablation.py Tables 4 to 7
 where.py    where refinement helps and where it hurts
-cost.py     time and memory, measured and predicted
+cost.py     time and memory, measured and predicted; shortcuts.py  what approximations save and cost
 changes.py  what all tables measure, as changes; claims.py  the paper's claims held against them
 """
 
@@ -26,6 +26,7 @@ from lib.tables.rows import MARGIN, paired, record, setting_note, tidy, verdict
 from lib.tables.segmentor import (
     CLAIMS, SegmentorSettings, segmentor_labels, segmentor_notes, segmentor_record, segmentor_rows, segmentor_table,
 )  # fmt: skip
+from lib.tables.shortcuts import shortcuts_table
 from lib.tables.where import Details, detail_notes, details, examples
 
 __all__ = ["cross_example", "cross_notes", "cross_table", "open_cross", "void_frac", "void_table",
@@ -33,5 +34,5 @@ __all__ = ["cross_example", "cross_notes", "cross_table", "open_cross", "void_fr
            "ablation_claims", "ablation_clips", "ablation_counts", "ablation_notes", "ablation_of", "ablation_record", "ablation_settings",
            "ablation_table", "masklet_density", "not_better", "together",
            "CLAIMS", "SegmentorSettings", "segmentor_labels", "segmentor_notes", "segmentor_record", "segmentor_rows", "segmentor_table",
-           "Details", "detail_notes", "details", "examples",
+           "shortcuts_table", "Details", "detail_notes", "details", "examples",
            "claims_notes", "claims_table", "forest_rows", "judge", "ledger", "measured_changes"]

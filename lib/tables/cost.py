@@ -1,35 +1,36 @@
-"""What refinement costs: measured window by window, stage by stage, beside what `lib.cost` predicts.
-
-Only exact work is timed. An option that trades quality for speed (a smaller input, say) belongs here too, as a row of its own that shows what it
-does to the scores beside what it saves.
-"""
+"""What refinement costs: measured window by window, stage by stage, beside what `lib.cost` predicts; and what the shortcuts save and cost."""
 
 import ctypes
 import gc
+import os
+import platform
 import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lib.checkpoints import weights_of
 from lib.config import MaskletSettings
 from lib.cost import STAGES, predict_cost
 from lib.data import Clip
-from lib.flops import Rate, calibrate, of_peak, size_of
+from lib.files import digest
+from lib.flops import calibrate, of_peak, size_of
 from lib.metrics import count_clip
 from lib.refiner import refine_frame
 from lib.report import COLUMNS
-from lib.study import Study
+from lib.study import TRACKER_VERSION, Study, fingerprint
 from lib.tables.rows import setting_note
 
 PAPER_FPS = {"scene that is slowest": 1.1, "scene that is fastest": 3.5}  # Sec. 4.1, "Computational Cost Analysis": VSPW val, one A100
 A100 = (312, "an A100")  # its peak in bfloat16, TFLOP/s
 PEAK_FRACTIONS = (0.26, 0.31)  # of it that the speeds published for SAM 2 correspond to
 TIMED = (*STAGES, "metrics")
+VERSION = 1  # raise it when times are taken otherwise
 
 
 @dataclass
@@ -135,13 +136,32 @@ def cost_table(study: Study, settings: MaskletSettings, objects: Sequence[int], 
         not_run: the paper's rows, which are theirs.
         notes: how the prediction was made, how near it came, and what the paper's speeds mean.
     """
+    runs = [(f"window {w}", replace(settings, window=w), None) for w in windows]
+    runs += [(f"objects {n}", replace(settings, window=object_window), n) for n in objects]
+    found = study.kept("cost", [*timed_on(study, study.dataset.clips[0]), [(label, asdict(setting), n) for label, setting, n in runs]], lambda: _measured(study, runs), "cost")
+    nan, not_run = float("nan"), {}
+    lines = [(*line[:4], nan if line[4] is None else line[4], nan, nan, nan) for line in found["lines"]]
+    for label, fps in PAPER_FPS.items():
+        lines.append(("Paper", "A100", label, "fps", nan, nan, nan, fps))
+        not_run["Paper", "A100", label] = "theirs, on VSPW val: it has no number of objects to repeat it with"
+    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, _notes(study, settings, found, object_window)
+
+
+def timed_on(study: Study, clip: Clip) -> list:
+    """Name what a time depends on: model, clip and machine."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return [VERSION, TRACKER_VERSION, digest(weights_of(study.checkpoint)), fingerprint(clip), platform.node(), os.cpu_count(), device, torch.__version__]
+
+
+def _measured(study: Study, runs: Sequence[tuple[str, MaskletSettings, int | None]]) -> dict:
+    """Time the runs, and predict them at the rate of the machine."""
     from lib.sam import has_gpu, load
 
     sam, clip = load(study.checkpoint), study.dataset.clips[0]
     name = size_of(sam)
     rate = calibrate(name, clip.size, str(sam.device))
-    begun, runs = time.perf_counter(), [(f"window {w}", replace(settings, window=w), None) for w in windows]
-    runs += [(f"objects {n}", replace(settings, window=object_window), n) for n in objects]
     lines, ratios = [], []
     for label, setting, n_objects in runs:
         found = measure(sam, clip, setting, len(study.dataset.classes), n_objects)
@@ -149,32 +169,28 @@ def cost_table(study: Study, settings: MaskletSettings, objects: Sequence[int], 
         lines += _lines("Measured", name, label, found.frames, found.masklets, found.seconds, found.peak_bytes)
         lines += _lines("Predicted", name, label, cost.frames, cost.masklets, cost.seconds, cost.memory_bytes)
         ratios.append(cost.total_s / sum(found.seconds[stage] for stage in STAGES))
-    study.clock("cost", begun)
-    nan, not_run = float("nan"), {}
-    for label, fps in PAPER_FPS.items():
-        lines.append(dict(zip(COLUMNS, ("Paper", "A100", label, "fps", nan, nan, nan, fps))))
-        not_run["Paper", "A100", label] = "theirs, on VSPW val: it has no number of objects to repeat it with"
-    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, _notes(study, settings, rate, ratios, object_window)
+    return {"lines": lines, "rate": rate.how, "ratios": ratios, "day": time.strftime("%Y-%m-%d")}
 
 
-def _lines(method: str, backbone: str, setting: str, frames: int, masklets: float, seconds: dict[str, float], peak_bytes: float) -> list[dict]:
-    """One row of the table as tidy lines."""
+def _lines(method: str, backbone: str, setting: str, frames: int, masklets: float, seconds: dict[str, float], peak_bytes: float) -> list[tuple]:
+    """One row of the table as tidy lines, None for what the system does not tell."""
     total = sum(seconds[stage] for stage in STAGES)
-    values = {"fps": frames / total, "masklets": masklets, **{f"ms_{stage}": 1e3 * s / frames for stage, s in seconds.items()}, "peak_MB": peak_bytes / 1e6}
-    return [dict(zip(COLUMNS, (method, backbone, setting, metric, value, *[float("nan")] * 3))) for metric, value in values.items()]
+    peak = None if np.isnan(peak_bytes) else peak_bytes / 1e6
+    values = {"fps": frames / total, "masklets": masklets, **{f"ms_{stage}": 1e3 * s / frames for stage, s in seconds.items()}, "peak_MB": peak}
+    return [(method, backbone, setting, metric, value) for metric, value in values.items()]
 
 
-def _notes(study: Study, settings: MaskletSettings, rate: Rate, ratios: list[float], object_window: int) -> list[str]:
+def _notes(study: Study, settings: MaskletSettings, found: dict, object_window: int) -> list[str]:
     """Say how the prediction was made, how near it came, and what the paper's speeds mean."""
     fewest, most = (implied_masklets(fps, settings) for fps in sorted(PAPER_FPS.values(), reverse=True))
     clip = study.dataset.clips[0]
     slowest, fastest = PAPER_FPS.values()
     how = (
-        f"Timed on clip {clip.name} of {clip.size[0]}x{clip.size[1]} pixels with a grid of {settings.grid}x{settings.grid} clicks. "
+        f"Timed on {found['day']}, which the cache keeps, on clip {clip.name} of {clip.size[0]}x{clip.size[1]} pixels with a grid of {settings.grid}x{settings.grid} clicks. "
         f"Objects are cells of a grid, tracked through a window of {object_window} frames; windows have the masklets of the clip. "
         "Times are per frame of a whole window, proposals shared by its frames; fps leaves out the metrics."
     )
-    near = f"Predicted: operations of stock sam2 at {rate.how}. Predicted over measured time: {min(ratios):.2f} to {max(ratios):.2f}."
+    near = f"Predicted: operations of stock sam2 at {found['rate']}. Predicted over measured time: {min(found['ratios']):.2f} to {max(found['ratios']):.2f}."
     paper = (
         f"The paper's {slowest} to {fastest} frames/s are theirs, on {A100[1]}. By the same table, SAM 2.1 large in bfloat16 at {PEAK_FRACTIONS[0]:.0%} to {PEAK_FRACTIONS[1]:.0%} "
         f"of its peak would reach them with {fewest[0]:.0f} to {fewest[1]:.0f} masklets in the fastest scene and {most[0]:.0f} to {most[1]:.0f} in the slowest."
