@@ -3,9 +3,10 @@
     paths, config     where things are; settings and profiles
     files, panoptic   one file on disk becomes one array, or one clear error
     data              Clip and the readers: VSPW, VIPSeg, CamVid, plain folders, videos; prediction folders
-    sam               load SAM 2 models
+    checkpoints, sam  where SAM 2's checkpoints are; load SAM 2 models
     tracker           frames -> masklets: propose, select, track
     masklets          Masklets and their file
+    encoders          the image features and the proposals that I-SAM2 works on
     isam2, classifier masklets + image features -> classes (paper Eq. 3): SAM 2 as segmentor, and its MLP
     fit               the classifiers of a study: fitted, found, applied
     refiner           masklets + predictions -> refined predictions (paper Eq. 1-2)
