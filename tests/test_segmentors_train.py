@@ -119,6 +119,8 @@ def test_loss_of_video_models(name):
     loss.backward()
     used = [p.grad is not None for p in model.parameters()]
     assert all(used)
+    trainer.model_loss(model.train(), images, labels, None, config)
+    assert model.decode_head.linear_fuse.bn.num_batches_tracked == 1  # the maps are fused once for both losses
 
 
 def test_video_model_trains_from_a_per_frame_model(tmp_path):
@@ -183,7 +185,7 @@ def test_training_resumes_to_the_same_weights(tmp_path, monkeypatch):
     assert (tmp_path / "cut.ckpt").exists() and not (tmp_path / "cut.safetensors").exists()
     with pytest.raises(DataError, match="another|very training"):
         train("segformer-n0", dataset, tmp_path / "cut.safetensors", TrainConfig(steps=7))
-    train("segformer-n0", dataset, tmp_path / "cut.safetensors", SMALL, log_every=2, workers=1)
+    train("segformer-n0", dataset, tmp_path / "cut.safetensors", SMALL, log_every=2, workers=3)
     whole, cut = weights_of(tmp_path / "whole.safetensors"), weights_of(tmp_path / "cut.safetensors")
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.csv", "cut.safetensors", "whole.csv", "whole.safetensors"]

@@ -207,9 +207,9 @@ class CFFMHead(ClipHead):
                 part.apply(init_weights)
         self.linear_pred2.apply(init_weights)
 
-    def prepare(self, features):
+    def prepare(self, features, fused=None):
         """What a frame brings to every target that sees it: features as for `fuse` -> a tuple of (N, dim, H/8, W/8)."""
-        return (halve(self.fuse(features)),)
+        return (halve(self.fuse(features) if fused is None else fused),)
 
     def decode(self, parts, size):
         """Segment the last frame of clips.

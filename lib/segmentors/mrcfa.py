@@ -118,7 +118,7 @@ class MRCFAHead(ClipHead):
         self.deco4 = nn.ModuleDict({"smalldecoder": nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(dim, n_classes, 1))})
         self.apply(init_weights)
 
-    def prepare(self, features):
+    def prepare(self, features, fused=None):
         """What a frame brings to every target that sees it.
 
         Args:
@@ -132,7 +132,7 @@ class MRCFAHead(ClipHead):
             keys: of c2, c3, c4, (N, n, C_i).
         """
         _, c2, c3, c4 = features
-        fused, relate = halve(self.fuse(features)), self.hypercorre_module
+        fused, relate = halve(self.fuse(features) if fused is None else fused), self.hypercorre_module
         queries = [to_image(q(to_tokens(c)), c.shape[2]) for q, c in zip((relate.q1, relate.q2, relate.q3), (c2, c3, c4), strict=True)]
         keys = [k(to_tokens(c)) for k, c in zip((relate.k1, relate.k2, relate.k3), (self.sr2(c2), self.sr3(c3), c4), strict=True)]
         return fused, to_tokens(self.sr1_feat(fused)), *queries, *keys

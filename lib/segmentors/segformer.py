@@ -59,6 +59,10 @@ class MLPDecoder(nn.Module):
         self.dim, self.n_classes = dim, n_classes
         self.apply(init_weights)
 
+    def label(self, fused):
+        """Logits (N, n_classes, h, w) of a map (N, dim, h, w) of `fuse`."""
+        return pointwise(self.linear_pred, self.dropout(fused))
+
     def fuse(self, features):
         """Fuse four scales into one map.
 
@@ -84,7 +88,7 @@ class MLPDecoder(nn.Module):
 
     def per_frame(self, features):
         """Logits of each frame by itself: features as for `fuse` -> (N, n_classes, H/4, W/4)."""
-        return pointwise(self.linear_pred, self.dropout(self.fuse(features)))
+        return self.label(self.fuse(features))
 
     forward = per_frame
 
@@ -93,7 +97,7 @@ class ClipHead(MLPDecoder):
     """What the heads of the video models have in common: they segment the last of `FRAMES` frames.
 
     A head splits its work in two, so that a frame that several targets look at is prepared once:
-    `prepare(features)` gives a tuple of tensors (N, ...), what each frame brings to every target that sees it;
+    `prepare(features)` gives a tuple of tensors (N, ...), what each frame brings to every target that sees it (`fused`: of `fuse`, if it is there already);
     `decode(parts, size)` takes these as (B, FRAMES, ...) and gives logits (B, n_classes, *size), size being H/4, W/4.
     """
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -98,9 +99,10 @@ def model_loss(model, images, labels, weights, config):
     if model.n_frames == 1:
         return pixel_loss(model(images).float(), labels.flatten(0, 1), weights, config.points)
     features, head = model.backbone(images), model.decode_head
-    parts = [part.unflatten(0, labels.shape[:2]) for part in head.prepare(features)]
+    fused = head.fuse(features)
+    parts = [part.unflatten(0, labels.shape[:2]) for part in head.prepare(features, fused)]
     loss = pixel_loss(head.decode(parts, features[0].shape[2:]).float(), labels[:, -1], weights, config.points)
-    return loss + config.per_frame * pixel_loss(head.per_frame(features).float(), labels.flatten(0, 1), weights, config.points)
+    return loss + config.per_frame * pixel_loss(head.label(fused).float(), labels.flatten(0, 1), weights, config.points)
 
 
 def pixel_loss(logits, labels, weights=None, points=None):
@@ -241,7 +243,7 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
     start, losses, done = time.monotonic(), [], first
     model.train()
     pool = ThreadPoolExecutor(max(1, workers))
-    coming = pool.submit(make_batch, frames, first, config) if workers else None
+    coming = deque(pool.submit(make_batch, frames, step, config) for step in range(first, first + workers))
     bar = progress(total=config.steps, unit="step", initial=first)
     for step in range(first, config.steps):
         seconds = seconds_before + time.monotonic() - start
@@ -251,9 +253,9 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
         lr = config.lr * min((1 - share) ** config.power, (step + 1) / (config.warmup + 1))
         for group in optimizer.param_groups:
             group["lr"] = lr * group["factor"]
-        images, labels = coming.result() if workers else make_batch(frames, step, config)
+        images, labels = coming.popleft().result() if workers else make_batch(frames, step, config)
         if workers:
-            coming = pool.submit(make_batch, frames, step + 1, config)
+            coming.append(pool.submit(make_batch, frames, step + workers, config))
         torch.manual_seed(config.seed * 1_000_003 + step)  # dropout and points, the same after a resume
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             loss = model_loss(model, images, labels, weights, config)

@@ -205,10 +205,10 @@ class TV3SHead(ClipHead):
         self.linear_pred2 = nn.Conv2d(dim, n_classes, 1)
         self.linear_pred2.apply(init_weights)
 
-    def prepare(self, features):
+    def prepare(self, features, fused=None):
         """What a frame brings to every target that sees it: features as for `fuse` -> a tuple of (N, dim, h, w), h and w the multiples of WINDOW from H/8 and W/8 up."""
         size = [-(-(n // 2) // WINDOW) * WINDOW for n in features[0].shape[2:]]
-        return (F.interpolate(self.fuse(features), size, mode="bilinear"),)
+        return (F.interpolate(self.fuse(features) if fused is None else fused, size, mode="bilinear"),)
 
     def follow(self, parts, state):
         """Read one frame of B clips: a tuple of (B, dim, h, w) of `prepare` -> (B, dim, h, w); `state` as for `VideoStates`."""
