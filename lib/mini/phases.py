@@ -43,5 +43,5 @@ PHASES = (
     Phase("small-256", 256, 60, 6e-4, images=8, clips=1, objects=4, frames=8, track_every=6, leaving=0.5, temperature=2.5, iou=3.0, by_region=0.65),
     _WHOLE,
     replace(_WHOLE, name="whole-256-again", minutes=22, lr=4e-4),
-    replace(_WHOLE, name="whole-256-last", minutes=17, lr=4e-4),
+    replace(_WHOLE, name="whole-256-last", minutes=17, lr=4e-4, track_every=3),
 )
