@@ -102,4 +102,4 @@ def test_committed_weights_find_and_track_regions_of_a_held_out_clip():
     """A floor, not the figure itself: that stands in micro_sam2.json."""
     model, scenes = sam.load("micro", "cpu"), [make_scene(SEEDS["val"] + 2)]
     found = quality.masks_quality(model, scenes, frames=(0,))
-    assert found["masks per frame"] >= 5 and found["coverage"] > 0.8 and found["mean best IoU of true regions"] > 0.5
+    assert found["masks per frame"] >= 5 and found["coverage"] > 0.9 and found["mean best IoU of true regions"] > 0.6
