@@ -192,7 +192,7 @@ def test_parameters_reach_only_who_knows_them(folders, monkeypatch):
         nbformat.write(nbformat.read(path, as_version=4), output)
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
-    run("mini", parameters={"window": 8, "grids": [4]}, notebooks=notebooks, reports=reports)
+    run("mini", parameters={"window": 8, "grids": [4]}, notebooks=notebooks, reports=reports, jobs=1)
     base = {"profile": "mini", "data": "", "out": "."}
     assert given == {"01_refiner.ipynb": base | {"window": 8}, "05_grid.ipynb": base | {"grids": [4]}}
     assert list(given) == ["01_refiner.ipynb", "05_grid.ipynb"]
