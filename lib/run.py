@@ -204,6 +204,7 @@ def _attempt(work: Callable[[Path], None], path: Path) -> str:
         return ""
     except Exception as error:  # whatever a notebook or its kernel raises is that notebook's failure
         name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+        logger.error("%s: %s: %s", path.name, name, text)  # now: the others may take hours
         return f"{path.name}: {name}: {text}"
 
 
@@ -229,10 +230,7 @@ def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int) -> li
     else:
         timed = list(chosen)
     lines += [_attempt(work, path) for path in timed]
-    failures = [line for line in lines if line]
-    for line in failures:
-        logger.error("%s", line)
-    return failures
+    return [line for line in lines if line]
 
 
 def _run_one(folder: Path, parameters: Mapping[Path, Mapping[str, Any]], path: Path) -> None:
