@@ -95,6 +95,23 @@ class Predictions:
         return self.read(range(len(self))[i])
 
 
+class Remembered:
+    """Reads each label map of a clip once and keeps it, read-only; a copy sent to another process starts empty."""
+
+    def __init__(self, read: Callable[[int], np.ndarray]):
+        self.read, self.kept = read, {}
+
+    def __call__(self, i: int) -> np.ndarray:
+        if i not in self.kept:
+            labels = self.read(i)
+            labels.flags.writeable = False
+            self.kept[i] = labels
+        return self.kept[i]
+
+    def __reduce__(self):
+        return Remembered, (self.read,)
+
+
 def _sized(files: tuple[str, ...], read: Callable[[str], np.ndarray], size: Callable[[], tuple[int, int]], i: int) -> np.ndarray:
     """Read file i and hold it to the clip's size."""
     array = read(files[i])

@@ -183,13 +183,13 @@ def _masks(size: tuple[int, int], side: int, device, n: int = 16) -> tuple[float
     from pycocotools import mask as coco
 
     from lib.refiner import refine_frame
-    from lib.tracker import encode_rles
+    from lib.tracker import masks_as_rles
 
     blobs = torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(0)).to(device) - 0.5
-    logits, labels, rles = F.interpolate(blobs, (side, side), mode="bicubic"), np.zeros(size, np.uint8), []
+    logits, labels, rles = F.interpolate(blobs, (side, side), mode="bicubic")[:, 0], np.zeros(size, np.uint8), []
 
     def encode():
-        rles[:] = encode_rles(F.interpolate(logits, size, mode="bilinear", align_corners=False)[:, 0] > 0)
+        rles[:] = masks_as_rles(logits, size)
 
     return _seconds(encode), _seconds(lambda: refine_frame(labels, coco.decode(rles).transpose(2, 0, 1).astype(bool))), n * size[0] * size[1] / 1e6
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from lib.config import VoteSettings
-from lib.data import VOID
+from lib.files import VOID, classes_in
 from lib.masklets import Masklets
 
 
@@ -113,7 +113,7 @@ def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
     starts = sorted({f.start for f in masklets.frames})
     for start, end in zip(starts, starts[1:] + [len(masklets)]):
         labels = np.stack([predictions[t] for t in range(start, end)])
-        classes = np.unique(labels[labels != VOID])
+        classes = classes_in(labels)
         if len(classes) == 0:
             yield from labels
             continue

@@ -209,7 +209,9 @@ def _attempt(work: Callable[[Path], None], path: Path) -> str:
 
 
 def _begin(level: int) -> None:
-    """Let a worker process log as its parent does, and end with it."""
+    """Let a worker process log as its parent does, and end with it; torch's threads in the kernels that it starts do not spin while they wait,
+    which would take the processor from the notebook beside."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("lib").setLevel(level)
     end_with_parent()

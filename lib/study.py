@@ -7,8 +7,10 @@ Masklets do not depend on the base model: one SAM 2 pass over a clip serves ever
 """
 
 import hashlib
+import itertools
 import json
 import logging
+import math
 import multiprocessing
 import os
 import time
@@ -25,7 +27,7 @@ import pandas as pd
 from lib import masklets as masklet_files
 from lib.checkpoints import weights_of
 from lib.config import PROFILES, MaskletSettings, Profile
-from lib.data import Clip, Dataset, Predictions, read_dataset, read_predictions
+from lib.data import Clip, Dataset, Predictions, Remembered, read_dataset, read_predictions
 from lib.files import digest, one_at_a_time, write_json
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
@@ -35,8 +37,9 @@ from lib.refiner import vote
 
 log = logging.getLogger(__name__)
 CAMVID_TRAINING = {"steps": 1200, "seed": 0}  # of the base model, on the train split
+KEPT_BYTES = 2**27  # label maps of a data set this small, or of predictions for it, stay in memory: every table counts them anew
 PREDICT_VERSION = 1  # raise it when a base model's predictions change although weights and frames do not
-TRACKER_VERSION = 1  # raise it when masklets change although settings, weights and frames do not
+TRACKER_VERSION = 2  # raise it when masklets change although settings, weights and frames do not
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,16 @@ def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> S
     if chosen.drawn and not data:
         with one_at_a_time(CACHE / chosen.name / "clips.lock"):
             root = vipseg.draw(CACHE / chosen.name)
-    return Study(chosen, root, read_dataset(chosen.dataset, root, chosen.split), checkpoint or chosen.sam)
+    dataset = read_dataset(chosen.dataset, root, chosen.split)
+    if _is_small(dataset.clips):
+        dataset = replace(dataset, clips=tuple(replace(c, read_truth=Remembered(c.read_truth)) if c.has_truth else c for c in dataset.clips))
+    return Study(chosen, root, dataset, checkpoint or chosen.sam)
+
+
+def _is_small(clips: Sequence[Clip]) -> bool:
+    """Say whether one label map per frame, of all clips, fits into KEPT_BYTES."""
+    n_bytes = itertools.accumulate(len(clip) * math.prod(clip.size) for clip in clips)
+    return all(n <= KEPT_BYTES for n in n_bytes)
 
 
 @lru_cache(maxsize=1)
@@ -130,10 +142,13 @@ def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
 
 
 def _shares(missing: dict[MaskletSettings, Path]) -> list[dict[MaskletSettings, Path]]:
-    """Split the settings of a clip for two processes: those of the longest window, which share tracks, and the others, which share proposals."""
+    """Split the settings of a clip for several processes, where little is shared: grids have no click in common; those of the longest window
+    share tracks, the others proposals. The parts that take longest come first."""
     longest = max(s.window for s in missing)
-    parts = [{s: path for s, path in missing.items() if (s.window == longest) == is_longest} for is_longest in (True, False)]
-    return [part for part in parts if part]
+    parts: dict[tuple[bool, int], dict[MaskletSettings, Path]] = {}
+    for s, path in missing.items():
+        parts.setdefault((s.window < longest, s.grid), {})[s] = path
+    return [parts[key] for key in sorted(parts, reverse=True)]
 
 
 def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),), clips: Sequence[Clip] = ()) -> dict[MaskletSettings, dict[str, Path]]:
@@ -201,26 +216,42 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         NotRun: neither is there.
     """
     folder, n_classes = DATA / "predictions" / study.profile.name / name, len(study.dataset.classes)
-    if not folder.is_dir():
+    if not (is_theirs := folder.is_dir()):
         base = name.removeprefix(panoptic_stand_in.PREFIX)
         try:
             weights = base_weights(study, base)
         except NotRun as reason:
             raise NotRun(f"no predictions in {shown(folder)} and {reason}") from None
-        from lib import sam, segmentors
-        from lib.segmentors import predict as semantic
-
-        predict, version = (semantic.predict, PREDICT_VERSION) if base == name else (panoptic_stand_in.predict, panoptic_stand_in.version())
+        version = PREDICT_VERSION if base == name else panoptic_stand_in.version()
         key = hashlib.sha256(json.dumps([digest(weights), version, *map(fingerprint, study.dataset.clips)]).encode()).hexdigest()[:16]
-        folder, begun = study.cache / "predictions" / f"{name}_{key}", time.perf_counter()
+        folder = study.cache / "predictions" / f"{name}_{key}"
         done = folder.with_name(f"{folder.name}.done")  # written last; without it, the frames that are missing are predicted
         if not (done.exists() and folder.is_dir()):
             with study.alone(f"predictions/{name}"):
                 if not (done.exists() and folder.is_dir()):
-                    predict(segmentors.load(base, weights).to(sam.default_device()), study.dataset, folder)
+                    _predict(study, name, base, weights, folder)
                     done.touch()
-                    study.clock(f"predict {name}", begun)
-    return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
+    if is_theirs or not _is_small(study.dataset.clips):
+        return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
+    return _remembered(folder, study.dataset.clips, n_classes)
+
+
+def _predict(study: Study, name: str, base: str, weights: Path, folder: Path) -> None:
+    """Predict all clips by a base model, or by the panoptic stand-in made of it."""
+    from lib import sam, segmentors  # torch only where it is needed
+    from lib.segmentors import predict as semantic
+
+    begun = time.perf_counter()
+    predict = semantic.predict if base == name else panoptic_stand_in.predict
+    predict(segmentors.load(base, weights).to(sam.default_device()), study.dataset, folder)
+    study.clock(f"predict {name}", begun)
+
+
+@lru_cache(maxsize=8)
+def _remembered(folder: Path, clips: tuple[Clip, ...], n_classes: int) -> dict[str, Predictions]:
+    """Read our own predictions, which never change, and keep them in memory."""
+    found = {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in clips}
+    return {name: replace(predictions, read=Remembered(predictions.read)) for name, predictions in found.items()}
 
 
 def base_weights(study: Study, name: str) -> Path:
@@ -229,12 +260,13 @@ def base_weights(study: Study, name: str) -> Path:
     Raises:
         NotRun: there are none, or `name` is a model that the library does not build.
     """
-    from lib import segmentors
+    if (weights := weights_file(study.profile, name)).exists():
+        return weights
+    from lib import segmentors  # torch only where it is needed
 
-    weights = weights_file(study.profile, name)
     if name not in segmentors.names():
         raise NotRun(f"{name} is no model that the library builds")
-    if study.profile.name == "camvid" and not weights.exists():
+    if study.profile.name == "camvid":
         key = hashlib.sha256(str(study.root.resolve()).encode()).hexdigest()[:8]
         weights = study.cache / f"{name}_{key}.safetensors"
         with study.alone(name):

@@ -77,11 +77,11 @@ def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings
         at_once = ENLARGED_AT_ONCE if low.device.type == "cpu" else max(1, ENLARGED_PX // (height * width))
         for low, iou in zip(low.split(at_once), iou.split(at_once)):
             logits = _enlarge(low.float(), (height, width))
-            scores = {o: _areas(logits > o) / _areas(logits > -o) for o in offsets}  # NaN, and so dropped, where nothing is on
+            scores = {o: _areas(_above(logits, o)) / _areas(_above(logits, -o)) for o in offsets}  # NaN, and so dropped, where nothing is on
             keep = torch.stack([(iou > s.iou) & (scores[s.stability_offset] >= s.stability) for s in settings]).any(0)
             if not keep.any():
                 continue
-            found = encode_rles(logits[keep] > 0)
+            found = encode_rles(_above(logits[keep], 0))
             rles += found
             ious.append(iou[keep])
             boxes.append(_boxes(found))
@@ -112,6 +112,10 @@ class Group:
         """Advance to frame `t` and return mask logits (N, S/4, S/4), float32."""
         with _once_for_all_objects(self.sam):
             return torch.cat([self._step(t, n_frames, *encoded, *batch) for batch in self.batches])
+
+    def rles(self, t: int, n_frames: int, encoded, size: tuple[int, int]) -> list[dict]:
+        """Advance to frame `t` and return the masks as COCO RLE at `size`, (H, W)."""
+        return masks_as_rles(self.step(t, n_frames, encoded), size, is_prompt=t == self.start)
 
     def _step(self, t, n_frames, features, positions, sizes, prompts, history):
         sam, n = self.sam, len(prompts)
@@ -186,10 +190,8 @@ def track(
                 asked = not sam.use_mask_input_as_output_without_sam or any(g.end - g.start > 1 for g in groups)
                 encoded = encode(sam, as_video_predictor(image, sam.image_size).to(sam.device)) if asked else ([], [], [])
                 for group in groups:
-                    logits = group.step(t, len(clip), encoded)
-                    for part, ids in zip(logits.split(32), _chunks(group.members, 32)):
-                        masks = F.interpolate(part[:, None], image.shape[:2], mode="bilinear", align_corners=False)[:, 0] > 0
-                        rles.update({(id(group.candidates), m): r for m, r in zip(ids, encode_rles(masks))})
+                    found = group.rles(t, len(clip), encoded, image.shape[:2])
+                    rles.update({(id(group.candidates), m): r for m, r in zip(group.members, found)})
         yield tuple(_frame(s, *chosen[s], rles, first_id[s]) for s in settings)
 
 
@@ -214,10 +216,17 @@ def clean(mask: np.ndarray, area_px: int) -> np.ndarray:
     return mask
 
 
+def masks_as_rles(logits: torch.Tensor, size: tuple[int, int], is_prompt: bool = False) -> list[dict]:
+    """Enlarge mask logits (N, h, w) to frames of `size`, (H, W), and encode what is above zero as COCO RLE; `is_prompt` as for `_enlarge`."""
+    return [rle for part in logits.split(32) for rle in encode_rles(_above(_enlarge(part, size, is_prompt), 0))]
+
+
 def encode_rles(masks: torch.Tensor) -> list[dict]:
     """Encode (N, H, W) bool masks as COCO RLE with text counts, which JSON can hold."""
-    rles = coco.encode(np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)))
-    return [as_text(rle) for rle in rles]
+    if len(masks) == 0:
+        return []
+    columns = np.stack([cv2.transpose(mask) for mask in masks.cpu().numpy().view(np.uint8)]).transpose(2, 1, 0)  # (H, W, N), as pycocotools wants it
+    return [as_text(rle) for rle in coco.encode(columns)]
 
 
 def encode(sam, image: torch.Tensor):
@@ -246,15 +255,20 @@ def _resize_prompts(masks: torch.Tensor, size: int) -> torch.Tensor:
     return (F.interpolate(masks, (size, size), mode="bilinear", align_corners=False, antialias=True) >= 0.5).float()
 
 
-def _enlarge(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resize a decoder's logits (N, h, w) to (N, H, W), bilinear.
+def _enlarge(logits: torch.Tensor, size: tuple[int, int], is_prompt: bool = False) -> torch.Tensor:
+    """Resize mask logits (N, h, w) to (N, H, W), bilinear.
 
-    On a CPU by OpenCV, five times faster than torch and equal up to rounding. That is not enough for the logits of a tracked prompt,
+    On a CPU by OpenCV, five times faster than torch and equal up to rounding. That is not enough for the logits that stand for a prompt,
     which are exactly zero along its border.
     """
-    if logits.device.type != "cpu":
+    if is_prompt or logits.device.type != "cpu":
         return F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
     return torch.from_numpy(np.stack([cv2.resize(mask, size[::-1], interpolation=cv2.INTER_LINEAR) for mask in logits.numpy()]))
+
+
+def _above(logits: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Where logits (N, H, W) exceed a threshold, bool; on a CPU by numpy, four times faster than torch."""
+    return logits > threshold if logits.device.type != "cpu" else torch.from_numpy(logits.numpy() > threshold)
 
 
 def _prompts_as_output(masks: torch.Tensor) -> torch.Tensor:
@@ -291,7 +305,3 @@ def _boxes(rles: list[dict]) -> torch.Tensor:
     """Boxes x0 y0 x1 y1 of masks, x1 and y1 inclusive; zeros for an empty mask, as in sam2."""
     x, y, width, height = torch.from_numpy(coco.toBbox(rles).reshape(-1, 4)).float().unbind(1)
     return torch.stack([x, y, x + (width - 1).clamp(min=0), y + (height - 1).clamp(min=0)], 1)
-
-
-def _chunks(items: list, n: int) -> list[list]:
-    return [items[i : i + n] for i in range(0, len(items), n)]

@@ -62,6 +62,22 @@ def test_equals_the_slow_oracle():
         assert accuracy_by_distance(truths, predictions, edges).tolist() == slow_counts(truths, predictions, edges).tolist()
 
 
+def test_measured_in_boxes_near_distances_are_the_same():
+    rng = np.random.default_rng(1)
+    for within in (1, 4, 7.5):
+        truth = blobs(rng, (60, 80))
+        near, full = distance_to_boundary(truth, within), distance_to_boundary(truth)
+        assert np.array_equal(near[full <= within], full[full <= within]) and (near[full > within] > within).all()
+        assert np.array_equal(np.isnan(near), truth == VOID)
+
+
+def test_a_distance_of_whole_pixels_is_exact():
+    """It is an edge between bins, and cv2 rounds."""
+    truth = np.zeros((40, 40), np.uint8)
+    truth[:, 35:] = 1
+    assert distance_to_boundary(truth)[0, :35].tolist() == list(range(35, 0, -1))
+
+
 @pytest.mark.parametrize("truth", [np.full((5, 7), 3, np.uint8), np.pad(np.full((5, 7), 3, np.uint8), 2, constant_values=VOID)])
 def test_without_a_boundary_every_pixel_is_beyond(truth):
     assert accuracy_by_distance([truth], [truth], (1, 32)).tolist() == [[0, 0, 35]] * 2

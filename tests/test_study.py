@@ -1,6 +1,7 @@
 """The cache, the choice of predictions, and the rows of Table 1."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from lib import scores, study, tables
 from lib.config import MaskletSettings
-from lib.data import VOID, DataMissingError, Predictions
+from lib.data import VOID, DataMissingError, Predictions, write_labels
 from lib.masklets import FrameMasklets, Masklets
 from lib.paths import DATA, ROOT
 from toy import clip_of
@@ -56,18 +57,18 @@ def test_changed_frames_are_cut_again(mini):
     assert [name for name, _ in calls] == ["val_000", "val_001", "val_000"]
 
 
-def test_few_clips_of_an_ablation_are_two_jobs_each(mini, monkeypatch):
+def test_few_clips_of_an_ablation_are_several_jobs_each(mini, monkeypatch):
     """So that no processor is idle; with many clips the work that the settings share counts for more."""
     run, _, _ = mini
-    jobs, cut, settings = [], study._cut, (MaskletSettings(), MaskletSettings(window=8), MaskletSettings(iou=0.5))
+    jobs, cut, settings = [], study._cut, (MaskletSettings(), MaskletSettings(window=8), MaskletSettings(iou=0.5), MaskletSettings(grid=8))
     monkeypatch.setattr(study, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
     monkeypatch.setattr(study.os, "cpu_count", lambda: 2)
     study.cut(run, settings)
-    assert jobs == [(name, part) for name in ("val_000", "val_001") for part in (settings[::2], settings[1:2])]
+    assert jobs == [(name, part) for name in ("val_000", "val_001") for part in (settings[1:2], settings[::2], settings[3:])]
     monkeypatch.setattr(study, "CACHE", study.CACHE / "another")
     monkeypatch.setattr(study.os, "cpu_count", lambda: 1)
     study.cut(run, settings)
-    assert jobs[4:] == [("val_000", settings), ("val_001", settings)]
+    assert jobs[6:] == [("val_000", settings), ("val_001", settings)]
 
 
 def test_workers_end_with_their_parent(tmp_path):
@@ -140,7 +141,29 @@ def test_compare_scores_label_sequences(mini):
     assert table.loc["truth", "mIoU"] == 100 and table.loc["void", "mIoU"] == 0
 
 
-def test_what_is_cached_is_shown_without_loading_torch():
+def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
     """It takes seconds, and each of ten notebooks would pay them."""
-    code = "import sys; from lib import plots, report, scores, study, tables; print([name for name in ('torch', 'torchvision', 'sam2') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip() == "[]"
+    run, _, root = mini
+    empty = lambda run, name, base, weights, folder: [
+        write_labels(folder / clip.name / f"{frame}.png", np.zeros(clip.size, np.uint8)) for clip in run.dataset.clips for frame in clip.frames
+    ]
+    monkeypatch.setattr(study, "_predict", empty)
+    tables.refiner_rows(run, "segformer-n0")
+    code = f"""if True:
+        import sys
+        from lib import plots, report, study, tables
+        run = study.open_study("mini", {str(root)!r})
+        assert len(tables.refiner_rows(run, "segformer-n0")) == 4
+        print([name for name in ("torch", "torchvision", "sam2") if name in sys.modules])"""
+    environ = {**os.environ, "SAM2VSS_CACHE": str(study.CACHE)}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environ).stdout.strip() == "[]"
+
+
+def test_label_maps_of_a_small_data_set_are_read_once(mini, monkeypatch):
+    run, _, root = mini
+    clip = run.dataset.clips[0]
+    assert clip.truth(0) is clip.truth(0) and not clip.truth(0).flags.writeable
+    assert pickle.loads(pickle.dumps(clip)).truth(0).tolist() == clip.truth(0).tolist()
+    monkeypatch.setattr(study, "KEPT_BYTES", 10**6)
+    clip = study.open_study("mini", str(root)).dataset.clips[0]
+    assert clip.truth(0) is not clip.truth(0)

@@ -21,6 +21,32 @@ def work(tmp_path_factory):
     return folder
 
 
+def test_rank_loss_is_what_the_kept_mask_lacks():
+    """Per click: the best true IoU among all masks of its region in its picture, less that of the mask with the highest prediction."""
+    rng = np.random.default_rng(0)
+    predicted, true, ids = rng.random((2, 5, 3)), rng.random((2, 5, 3)), rng.integers(0, 2, (2, 5))
+    lost = []
+    for b, k in np.ndindex(2, 5):
+        rivals = [(predicted[b, j, m], true[b, j, m]) for j in range(5) for m in range(3) if ids[b, j] == ids[b, k]]
+        lost.append(max(t for _, t in rivals) - max(rivals)[1])
+    found = train_sam.rank_loss(*map(torch.from_numpy, (predicted, true, ids)), sharpness=1e6)
+    assert found.item() == pytest.approx(np.mean(lost), abs=1e-9)
+
+
+def test_ranks_are_learned():
+    """The choice has a gradient; after some steps the best mask is the one kept."""
+    generator = torch.Generator().manual_seed(0)
+    true, ids = torch.rand(3, 6, 3, generator=generator), torch.randint(0, 2, (3, 6), generator=generator)
+    predicted = torch.rand(3, 6, 3, generator=generator).requires_grad_()
+    optimizer = torch.optim.Adam([predicted], 0.02)
+    before = train_sam.rank_loss(predicted, true, ids).item()
+    for _ in range(100):
+        optimizer.zero_grad()
+        train_sam.rank_loss(predicted, true, ids).backward()
+        optimizer.step()
+    assert train_sam.rank_loss(predicted, true, ids).item() < 0.1 * before
+
+
 def test_training_writes_weights_that_load_and_resumes(work, caplog):
     phases = (Phase("clicks", 64, 0.03, 1e-3, images=2, clicks=3, attention=0.5), Phase("both", 64, 0.03, 1e-3, images=2, clicks=3, clips=1, objects=2, frames=3))
     out = work / "micro.safetensors"

@@ -25,6 +25,7 @@ class Phase:
     whole: float = 0.4  # a side of a picture is not cut with this probability
     tame: float = 0.75  # share of scenes whose classes look like themselves
     quantile: float = 0.5  # of the true IoU, which the IoU head learns; above 0.5 it forgives
+    rank: float = 0.0  # weight of picking, by the predicted IoU, the best mask of a region among those of all clicks on it
     average: bool = False  # the weights written are the mean of those at the ends of such phases, if there were any
     attention: float = 0.0  # weight of the attention supervision at the start of the phase; falls to 0
 
@@ -44,4 +45,5 @@ PHASES = (
     _WHOLE,
     replace(_WHOLE, name="whole-256-again", minutes=22, lr=4e-4),
     replace(_WHOLE, name="whole-256-last", minutes=17, lr=4e-4, track_every=3),
+    replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0),
 )

@@ -105,6 +105,17 @@ def quantile_loss(predicted: torch.Tensor, true: torch.Tensor, quantile: float) 
     return 2 * (quantile * below + (1 - quantile) * above).mean()
 
 
+def rank_loss(predicted: torch.Tensor, true: torch.Tensor, ids: torch.Tensor, sharpness: float = 30.0) -> torch.Tensor:
+    """What true IoU is lost when, of all masks from clicks on one region of one picture, the one of the highest predicted IoU is kept, as box NMS does.
+
+    predicted, true: (B, K, M), M masks for each of K clicks; ids (B, K), the clicked regions. The choice is soft, to have a gradient.
+    """
+    same = (ids[:, :, None] == ids[:, None]).repeat_interleave(true.shape[-1], 2)  # (B, K, K * M)
+    chosen = (sharpness * predicted.flatten(1)[:, None]).masked_fill(~same, -torch.inf).softmax(-1)
+    true = true.flatten(1)[:, None]
+    return (true.masked_fill(~same, 0).amax(-1) - (chosen * true).sum(-1)).mean()
+
+
 def targets(regions: torch.Tensor, ids: torch.Tensor, size: int) -> torch.Tensor:
     """Masks (B, size, size) of regions (B, S, S) == ids (B,), averaged by area and made hard."""
     mask = (regions == ids[:, None, None]).float()[:, None]
@@ -136,6 +147,8 @@ def click_step(model, watch, phase, images, regions, xy, ids, attention_weight):
     best = losses[:, 1:].min(1).values.mean()
     loss = best + 0.3 * losses[:, 1:].mean() + 0.5 * losses[:, 0].mean() + phase.iou * quantile_loss(ious, true_iou, phase.quantile)
     loss = loss + 0.05 * F.binary_cross_entropy_with_logits(score, torch.ones_like(score))
+    if phase.rank:
+        loss = loss + phase.rank * rank_loss(ious[:, 1:].unflatten(0, (b, k)), true_iou[:, 1:].unflatten(0, (b, k)), ids)
     if attention_weight > 0:
         cell = (points[:, 0] * (sizes[-1][0] / s)).long().clamp(0, sizes[-1][0] - 1)
         loss = loss + attention_weight * watch.loss(cell[:, 1] * sizes[-1][1] + cell[:, 0])

@@ -23,13 +23,11 @@ STATE, TAPS = 16, 4  # numbers per channel that a sequence remembers; tokens tha
 
 
 def in_turn(decay, inputs):
-    """Solve s_t = decay_t s_(t-1) + inputs_t, s_(-1) = 0, along axis 1, step after step: the least work, the most calls."""
-    states = torch.empty_like(inputs)
-    states[:, 0] = inputs[:, 0]
-    steps = states.unbind(1)
-    for t, (factor, add) in enumerate(zip(decay.unbind(1)[1:], inputs.unbind(1)[1:], strict=True)):
-        torch.addcmul(add, factor, steps[t], out=steps[t + 1])
-    return states
+    """Solve s_t = decay_t s_(t-1) + inputs_t, s_(-1) = 0, along axis 1, step after step: the least work, the most calls. Overwrites `inputs`."""
+    steps = inputs.unbind(1)
+    for before, step, factor in zip(steps, steps[1:], decay.unbind(1)[1:], strict=False):
+        step.addcmul_(factor, before)
+    return inputs
 
 
 def by_doubling(decay, inputs):
@@ -48,7 +46,7 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, decay, inputs, solve):
-        states, ctx.solve = solve(decay, inputs), solve
+        states, ctx.solve = solve(decay, inputs.clone()), solve
         ctx.save_for_backward(decay, states)
         return states
 
@@ -75,14 +73,16 @@ def scan(u, dt, rates, b, c, state, *, chunk=16, solve=in_turn):
 
     Source: Mamba (Gu & Dao, 2023), Algorithm 2.
     """
-    outputs = []
+    outputs, room = [], [None, None]
     for u_, dt_, b_, c_ in zip(*(x.split(chunk, 1) for x in (u, dt, b, c)), strict=True):
-        decay = (dt_[:, :, None] * rates).exp_()  # (M, chunk, N, D)
-        inputs = (dt_ * u_)[:, :, None] * b_[..., None]
+        if not torch.is_grad_enabled():  # one piece of memory for all chunks: fresh ones cost as much as the arithmetic
+            room = [whole[:, : u_.shape[1]] if whole is not None else u.new_empty(len(u), u_.shape[1], *rates.shape) for whole in room]
+        decay = torch.mul(dt_[:, :, None], rates, out=room[0]).exp_()  # (M, chunk, N, D)
+        inputs = torch.mul((dt_ * u_)[:, :, None], b_[..., None], out=room[1])
         inputs[:, 0].addcmul_(decay[:, 0], state)
-        states = Recurrence.apply(decay, inputs, solve)
+        states = Recurrence.apply(decay, inputs, solve) if torch.is_grad_enabled() else solve(decay, inputs)
         outputs.append((c_[:, :, None] @ states)[:, :, 0])
-        state = states[:, -1]
+        state = states[:, -1].clone()
     return torch.cat(outputs, 1), state
 
 
@@ -127,7 +127,7 @@ class Mamba(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # rounding would add up along the sequence
             how = {"chunk": 16, "solve": in_turn} if x.device.type == "cpu" else {"chunk": 64, "solve": by_doubling}
             y, state = scan(u.float(), dt.float(), -self.A_log.float().exp().T, b.float(), c.float(), state, **how)
-        return self.out_proj((y + self.D * u) * F.silu(z)), (before, state.clone())
+        return self.out_proj((y + self.D * u) * F.silu(z)), (before, state)
 
 
 @lru_cache(maxsize=16)

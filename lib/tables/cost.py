@@ -84,7 +84,7 @@ def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_object
             with found.stage("encoder"):
                 encoded = tracker.encode(sam, tracker.as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
             with found.stage("tracking"):
-                masks = _tracked(group, t, length, encoded, clip.size) if group else []
+                masks = group.rles(t, length, encoded, clip.size) if group else []
             with found.stage("vote"):
                 truths.append(clip.truth(t))
                 refined.append(refine_frame(truths[t], _decoded(masks, clip.size)))
@@ -92,16 +92,6 @@ def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_object
         count_clip(clip.name, truths, refined, n_classes)
     found.whole_s, found.peak_bytes = _now() - begun, read_peak()
     return found
-
-
-def _tracked(group, t: int, length: int, encoded, size: tuple[int, int]) -> list[dict]:
-    """Advance to a frame and return its masks as RLE, as `lib.tracker.track` does."""
-    import torch.nn.functional as F
-
-    from lib.tracker import encode_rles
-
-    parts = group.step(t, length, encoded).split(32)
-    return [rle for part in parts for rle in encode_rles(F.interpolate(part[:, None], size, mode="bilinear", align_corners=False)[:, 0] > 0)]
 
 
 def _decoded(rles: list[dict], size: tuple[int, int]) -> np.ndarray:

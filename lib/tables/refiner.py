@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lib.config import MaskletSettings, VoteSettings
-from lib.data import VOID, Clip, Predictions
+from lib.data import Clip, Predictions
+from lib.files import classes_in
 from lib.metrics import ClipCounts
 from lib.paper import read_paper_table
 from lib.refiner import paint, per_pixel_majority, refine_clip, vote
@@ -25,7 +26,7 @@ def true_regions(clip: Clip, predictions: Predictions) -> Iterator[np.ndarray]:
     for t in range(len(clip)):
         truth = clip.truth(t)
         masks = []
-        for c in np.unique(truth[truth != VOID]):
+        for c in classes_in(truth):
             n, parts = cv2.connectedComponents((truth == c).astype(np.uint8), connectivity=8)
             masks += [parts == i for i in range(1, n)]
         masks = np.stack(masks) if masks else np.zeros((0, *truth.shape), bool)
