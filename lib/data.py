@@ -4,7 +4,7 @@ Listing is done once and by name; pictures and labels are read one at a time, wh
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -112,21 +112,39 @@ class Remembered:
         return Remembered, (self.read,)
 
 
-def _sized(files: tuple[str, ...], read: Callable[[str], np.ndarray], size: Callable[[], tuple[int, int]], i: int) -> np.ndarray:
-    """Read file i and hold it to the clip's size."""
-    array = read(files[i])
-    if array.shape[:2] != (expected := size()):
-        raise problem(DataError, files[i], expected=f"{expected[0]}x{expected[1]} (height x width), the size of the clip's first frame",
-                      found=f"{array.shape[0]}x{array.shape[1]}",
-                      remedy="Resize it (pictures bilinear, labels nearest), or remove it if it does not belong here.")
-    return array
+@dataclass(frozen=True)
+class Files:
+    """Reads file i of a clip and holds it to the clip's size."""
+
+    paths: tuple[str, ...]
+    read: Callable[[str], np.ndarray]
+    size: Callable[[], tuple[int, int]]
+
+    def __call__(self, i: int) -> np.ndarray:
+        array = self.read(self.paths[i])
+        if array.shape[:2] != (expected := self.size()):
+            raise problem(DataError, self.paths[i], expected=f"{expected[0]}x{expected[1]} (height x width), the size of the clip's first frame",
+                          found=f"{array.shape[0]}x{array.shape[1]}",
+                          remedy="Resize it (pictures bilinear, labels nearest), or remove it if it does not belong here.")
+        return array
+
+
+def what_is_read(read: Callable[[int], np.ndarray], n: int) -> Iterator[bytes | np.ndarray]:
+    """What frames 0..n-1 are, to be hashed. Of files: how they are read, and their bytes, which takes a fraction of the time of decoding them."""
+    read = read.read if isinstance(read, Remembered) else read
+    if not isinstance(read, Files):
+        yield from (np.ascontiguousarray(read(i)) for i in range(n))
+        return
+    how = read.read if isinstance(read.read, partial) else partial(read.read)
+    yield repr((how.func.__name__, how.args, sorted(how.keywords.items()))).encode()
+    yield from (Path(path).read_bytes() for path in read.paths)
 
 
 def _clip(name: str, images: dict[str, str], labels: dict[str, str] | None = None, read: Callable[[str], np.ndarray] | None = None) -> Clip:
     """Make a clip of image files and, with labels, of the function that reads one."""
     size = partial(image_size, next(iter(images.values())))
-    truth = None if labels is None else partial(_sized, tuple(labels[f] for f in images), read, size)
-    return Clip(name, tuple(images), size, partial(_sized, tuple(images.values()), read_image, size), truth)
+    truth = None if labels is None else Files(tuple(labels[f] for f in images), read, size)
+    return Clip(name, tuple(images), size, Files(tuple(images.values()), read_image, size), truth)
 
 
 def _match(frames: Collection[str], files: Collection[str], folder: Path, noun: str, extra: type[Exception]) -> None:
@@ -333,4 +351,4 @@ def read_predictions(root: str | Path, clip: Clip, n_classes: int, *, flat: bool
     files = list_files(folder, (".png",))
     _match(clip.frames, files, folder, "prediction", DataError)
     ordered = tuple(files[f] for f in clip.frames)
-    return Predictions(clip.name, clip.frames, partial(_sized, ordered, read, clip.read_size))
+    return Predictions(clip.name, clip.frames, Files(ordered, read, clip.read_size))

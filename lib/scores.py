@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lib.boundary import EDGES_PX, accuracy_by_distance
-from lib.data import Clip, Predictions
+from lib.data import Clip, Predictions, what_is_read
 from lib.metrics import ClipCounts, count_clip, summarise
 from lib.progress import side_by_side
 from lib.study import Study
@@ -72,8 +72,8 @@ def _cached(study: Study, folder: str, *made_of) -> Path:
 def content(labels: Predictions | Clip) -> str:
     """Name a clip's predictions, or its truth, by content; read once per process."""
     digest = hashlib.sha256()
-    for t in range(len(labels)):
-        digest.update(np.ascontiguousarray(labels.truth(t) if isinstance(labels, Clip) else labels[t]))
+    for frame in what_is_read(labels.read_truth if isinstance(labels, Clip) else labels.read, len(labels)):
+        digest.update(frame)
     return digest.hexdigest()[:16]
 
 

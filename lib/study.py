@@ -27,7 +27,7 @@ import pandas as pd
 from lib import masklets as masklet_files
 from lib.checkpoints import weights_of
 from lib.config import PROFILES, MaskletSettings, Profile
-from lib.data import Clip, Dataset, Predictions, Remembered, read_dataset, read_predictions
+from lib.data import Clip, Dataset, Predictions, Remembered, read_dataset, read_predictions, what_is_read
 from lib.files import digest, one_at_a_time, write_json
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
@@ -122,8 +122,8 @@ def _load_sam(checkpoint: str):
 def fingerprint(clip: Clip) -> str:
     """Name the frames by content, so that a cache never serves other frames under an old name; read once per clip and process."""
     digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
-    for i in range(len(clip)):
-        digest.update(np.ascontiguousarray(clip.image(i)))
+    for frame in what_is_read(clip.read_image, len(clip)):
+        digest.update(frame)
     return digest.hexdigest()[:16]
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.data import (CAMVID_CLASSES, VOID, VSPW_CLASSES, DataError, DataMissingError, read_camvid, read_dataset, read_frames, read_predictions,
-                      read_vspw, write_labels)
+from lib.data import (CAMVID_CLASSES, VOID, VSPW_CLASSES, DataError, DataMissingError, Remembered, read_camvid, read_dataset, read_frames,
+                      read_predictions, read_vspw, what_is_read, write_labels)
+from toy import clip_of
 
 SIZE = (13, 17)
 FRAMES = ("00000008", "00000009", "00000010")
@@ -298,3 +299,19 @@ def test_listing_opens_no_frame(vspw):
     for file in Path(vspw / "data").glob("*/*/*"):
         file.write_bytes(b"")
     assert len(read_vspw(vspw).clips) == 2
+
+
+def test_labels_are_named_by_their_files_and_how_they_are_read(tmp_path):
+    """So that a cache need not decode what it only names."""
+    clip = clip_of([np.zeros((3, 4), np.uint8)] * 2)
+    named = lambda n_classes=5: b"".join(what_is_read(read_predictions(tmp_path, clip, n_classes).read, 2))
+    write = lambda value: [write_labels(tmp_path / f"{frame}.png", np.full((3, 4), value, np.uint8)) for frame in clip.frames]
+    write(1)
+    before = named()
+    write(1)
+    assert named() == before != named(n_classes=6)
+    write(2)
+    assert named() != before
+    arrays = [np.full((3, 4), i, np.uint8) for i in range(2)]
+    for read in (arrays.__getitem__, Remembered(arrays.__getitem__)):
+        assert [found.tolist() for found in what_is_read(read, 2)] == [array.tolist() for array in arrays]
