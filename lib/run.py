@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -228,7 +229,12 @@ def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int) -> li
     lines = []
     if jobs > 1 and len(others) > 1:
         with ProcessPoolExecutor(min(jobs, len(others)), multiprocessing.get_context("spawn"), _begin, (logging.getLogger("lib").level,)) as executor:
-            lines += executor.map(partial(_attempt, work), others)
+            begun = {path: executor.submit(_attempt, work, path) for path in others}
+            for path, outcome in begun.items():
+                try:
+                    lines.append(outcome.result())
+                except BrokenProcessPool:
+                    lines.append(f"{path.name}: not finished, as its process or the one beside it was killed, perhaps for want of memory: try --jobs 1")
     else:
         timed = list(chosen)
     lines += [_attempt(work, path) for path in timed]

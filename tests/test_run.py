@@ -101,6 +101,15 @@ def test_failure_keeps_the_good_report_and_goes_on(folders):
     assert contents(reports / "mini" / "table1") == good  # failed.ipynb went with the report it stood beside
 
 
+def test_a_killed_process_still_ends_in_a_message_and_a_page(folders):
+    notebooks, reports = folders
+    write_notebook(notebooks / "01_refiner.ipynb", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
+    write_notebook(notebooks / "02_cross.ipynb", TABLE)
+    with pytest.raises(RunError, match=r"01_refiner.ipynb: not finished, as its process (?s:.*)--jobs 1"):
+        run("mini", notebooks=notebooks, reports=reports)
+    assert (reports / "mini" / "README.md").exists() and (reports / "mini" / "index.html").exists()
+
+
 @pytest.mark.parametrize("source, message", [("import os; os._exit(3)", "DeadKernel"), ("import sys; sys.exit()", "stopped before")])
 def test_a_notebook_that_does_not_reach_its_end_has_failed(folders, source, message):
     notebooks, reports = folders

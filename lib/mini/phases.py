@@ -33,7 +33,7 @@ class Phase:
 # Cropped pictures show large things. The last phases see whole ones, as the automatic masks do.
 _WHOLE = Phase(
     "whole-256", 256, 40, 6e-4, images=8, clips=1, objects=4, frames=8, track_every=6, leaving=0.5, temperature=2.5, iou=3.0,
-    by_region=0.65, smallest=0.005, whole=0.8, tame=0.85, quantile=0.65, average=True,
+    by_region=0.65, smallest=0.005, whole=0.8, tame=0.85, quantile=0.65,
 )  # fmt: skip
 PHASES = (
     Phase("clicks-128", 128, 36, 1.2e-3, attention=0.5),
@@ -45,5 +45,6 @@ PHASES = (
     _WHOLE,
     replace(_WHOLE, name="whole-256-again", minutes=22, lr=4e-4),
     replace(_WHOLE, name="whole-256-last", minutes=17, lr=4e-4, track_every=3),
-    replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0),
+    replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0, average=True),
+    replace(_WHOLE, name="rank-256-again", minutes=20, lr=4e-4, smallest=0.008, whole=1.0, tame=1.0, rank=1.0, average=True),
 )
