@@ -84,11 +84,11 @@ def test_settings_are_those_of_the_printed_tables():
 def test_whichever_table_comes_first_cuts_for_all_four(run):
     study, jobs = run
     tables.ablation_table(study, 6)
-    for clip in ("clip0", "clip1"):  # in one job or in two, each setting once
+    for clip in ("clip0", "clip1"):  # in one job or in several, each setting once
         cut = [s for name, settings in jobs if name == clip for s in settings]
         assert len(cut) == len(SETTINGS) and set(cut) == set(SETTINGS)
     n_jobs = len(jobs)
-    assert n_jobs in (2, 4)
+    assert n_jobs in (2, 10)  # all processors busy with two clips, or each clip by window and grid
     tables.ablation_table(study, 4), tables.ablation_notes(study, 7, tables.ablation_table(study, 7)[2])
     assert len(jobs) == n_jobs, "the others find theirs"
     tables.ablation_table(study, 5, clips=3)
