@@ -44,7 +44,7 @@ def refine(args) -> int:
     from lib.cost import forecast
     from lib.refine import refine_folder
 
-    if args.objects_per_batch < 1:
+    if args.objects_per_batch is not None and args.objects_per_batch < 1:
         raise ValueError(f"Expected --objects-per-batch to be 1 or more, but got {args.objects_per_batch}.")
 
     def load_sam():
@@ -184,7 +184,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--masklets", metavar="DIR", help="keep each clip's masklets here as <clip>.json, and use those that are there")
     sub.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 ... (default: the GPU if there is one)")
     sub.add_argument("--bf16", action="store_true", help="bfloat16: faster on a GPU, not bit-equal")
-    sub.add_argument("--objects-per-batch", type=int, default=64, metavar="N", help="objects tracked at a time: fewer need less memory (default: %(default)s)")
+    sub.add_argument("--objects-per-batch", type=int, metavar="N", help="objects tracked at a time: fewer need less memory (default: 32 on a CPU, else 64)")
 
     sub = command(evaluate, "score any model's predictions against a data set", EVALUATE)
     sub.add_argument("predictions", metavar="PREDICTIONS", help="<clip>/<frame>.png with class ids, or a panoptic folder with pred.json")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib import masklets as masklet_files
-from lib.config import MaskletSettings
+from lib.config import MaskletSettings, batch_size
 from lib.data import Clip, DataError
 from lib.flops import Flops, Rate, calibrate, flops_of, size_of
 from lib.paths import CACHE
@@ -52,7 +52,7 @@ def object_gflop(flops: Flops, length: int) -> float:
 
 
 def predict_cost(lengths: Sequence[int], size: tuple[int, int], settings: MaskletSettings, sam: str, masklets: float, rate: Rate,
-                 *, objects_per_batch: int = 64, on_gpu: bool = False) -> Cost:  # fmt: skip
+                 *, objects_per_batch: int | None = None, on_gpu: bool = False) -> Cost:  # fmt: skip
     """Predict what refining clips costs: one pass, of one setting.
 
     Args:
@@ -85,18 +85,19 @@ def predict_cost(lengths: Sequence[int], size: tuple[int, int], settings: Maskle
         "tracking": gflop["tracking"] / rate.model + frames * masklets * frame_mpx / rate.masks,
         "vote": frames * masklets * frame_mpx / rate.votes,
     }
-    memory = _memory(flops, settings, size, masklets, min(settings.window, max(lengths)), objects_per_batch)
+    usual = batch_size("cuda" if on_gpu else "cpu")
+    memory = _memory(flops, settings, size, masklets, min(settings.window, max(lengths)), objects_per_batch, usual)
     return Cost(frames, masklets, gflop, seconds, memory + (0 if on_gpu else PROCESS_BYTES))
 
 
-def _memory(flops: Flops, settings: MaskletSettings, size: tuple[int, int], masklets: float, window: int, objects_per_batch: int) -> int:
+def _memory(flops: Flops, settings: MaskletSettings, size: tuple[int, int], masklets: float, window: int, objects_per_batch: int | None, usual: int) -> int:
     """Bytes beyond the process: weights, the memories of a window's objects, and the stage that needs most beside them.
 
     Counts the large tensors of each stage in float32, with as many copies as were alive at a time when it was measured: right within a
     factor of two on the micro model.
     """
     tokens, quarter = (flops.image_px // 16) ** 2, (flops.image_px // 4) ** 2
-    clicks, batch = min(64, settings.grid**2), min(masklets, objects_per_batch)
+    clicks, batch = min(usual, settings.grid**2), min(masklets, objects_per_batch or usual)
     kept = min(window, 1 + max(flops.n_memories, flops.n_pointers))
     memories = masklets * kept * tokens * flops.memory_width * (2 + 4)  # bfloat16, and float32 of where they are
     per_object = 4 * (5 * min(window, flops.n_memories) * tokens * flops.width + 10 * tokens * flops.width + 12 * flops.image_px**2)
@@ -141,7 +142,7 @@ def expectation(clips: Sequence[Clip], settings: MaskletSettings, sam: str, prof
     ]
 
 
-def forecast(sam, clips: Sequence[Clip], settings: MaskletSettings, *, autocast: bool = False, objects_per_batch: int = 64) -> str:
+def forecast(sam, clips: Sequence[Clip], settings: MaskletSettings, *, autocast: bool = False, objects_per_batch: int | None = None) -> str:
     """Say in one line what to expect of cutting clips with a loaded model."""
     name = size_of(sam)
     size, (masklets, source) = clips[0].size, expected_masklets(name, settings)

@@ -4,7 +4,7 @@ Listing is done once and by name; pictures and labels are read one at a time, wh
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from lib import panoptic
 from lib.files import (IMAGE_SUFFIXES, PALETTE, VIDEO_SUFFIXES, VOID, DataError, DataMissingError, image_size, list_files, natural, problem,
                        read_image, read_label, read_video_frame, video_shape, write_labels)
+from lib.reading import Files
 
 __all__ = ["CAMVID_CLASSES", "PALETTE", "VOID", "VSPW_CLASSES", "Clip", "DataError", "DataMissingError", "Dataset", "Predictions",
            "read_camvid", "read_dataset", "read_frames", "read_predictions", "read_vipseg", "read_vspw", "write_labels"]
@@ -93,51 +94,6 @@ class Predictions:
 
     def __getitem__(self, i: int) -> np.ndarray:
         return self.read(range(len(self))[i])
-
-
-class Remembered:
-    """Reads each label map of a clip once and keeps it, read-only; a copy sent to another process starts empty."""
-
-    def __init__(self, read: Callable[[int], np.ndarray]):
-        self.read, self.kept = read, {}
-
-    def __call__(self, i: int) -> np.ndarray:
-        if i not in self.kept:
-            labels = self.read(i)
-            labels.flags.writeable = False
-            self.kept[i] = labels
-        return self.kept[i]
-
-    def __reduce__(self):
-        return Remembered, (self.read,)
-
-
-@dataclass(frozen=True)
-class Files:
-    """Reads file i of a clip and holds it to the clip's size."""
-
-    paths: tuple[str, ...]
-    read: Callable[[str], np.ndarray]
-    size: Callable[[], tuple[int, int]]
-
-    def __call__(self, i: int) -> np.ndarray:
-        array = self.read(self.paths[i])
-        if array.shape[:2] != (expected := self.size()):
-            raise problem(DataError, self.paths[i], expected=f"{expected[0]}x{expected[1]} (height x width), the size of the clip's first frame",
-                          found=f"{array.shape[0]}x{array.shape[1]}",
-                          remedy="Resize it (pictures bilinear, labels nearest), or remove it if it does not belong here.")
-        return array
-
-
-def what_is_read(read: Callable[[int], np.ndarray], n: int) -> Iterator[bytes | np.ndarray]:
-    """What frames 0..n-1 are, to be hashed. Of files: how they are read, and their bytes, which takes a fraction of the time of decoding them."""
-    read = read.read if isinstance(read, Remembered) else read
-    if not isinstance(read, Files):
-        yield from (np.ascontiguousarray(read(i)) for i in range(n))
-        return
-    how = read.read if isinstance(read.read, partial) else partial(read.read)
-    yield repr((how.func.__name__, how.args, sorted(how.keywords.items()))).encode()
-    yield from (Path(path).read_bytes() for path in read.paths)
 
 
 def _clip(name: str, images: dict[str, str], labels: dict[str, str] | None = None, read: Callable[[str], np.ndarray] | None = None) -> Clip:

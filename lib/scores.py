@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from lib.boundary import EDGES_PX, accuracy_by_distance
-from lib.data import Clip, Predictions, what_is_read
+from lib.data import Clip, Predictions
 from lib.metrics import ClipCounts, count_clip, summarise
 from lib.progress import side_by_side
+from lib.reading import what_is_read
 from lib.study import Study
 
 SCORE_VERSION = 1  # raise it when counts change although labels do not

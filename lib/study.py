@@ -27,12 +27,13 @@ import pandas as pd
 from lib import masklets as masklet_files
 from lib.checkpoints import weights_of
 from lib.config import PROFILES, MaskletSettings, Profile
-from lib.data import Clip, Dataset, Predictions, Remembered, read_dataset, read_predictions, what_is_read
+from lib.data import Clip, Dataset, Predictions, read_dataset, read_predictions
 from lib.files import digest, one_at_a_time, write_json
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
 from lib.progress import end_with_parent, progress
+from lib.reading import Remembered, what_is_read
 from lib.refiner import vote
 
 log = logging.getLogger(__name__)

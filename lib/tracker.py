@@ -20,7 +20,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torchvision.ops import nms
 from torchvision.transforms.v2.functional import resize
 
-from lib.config import MaskletSettings
+from lib.config import MaskletSettings, batch_size
 from lib.data import Clip
 from lib.masklets import FrameMasklets, as_text
 
@@ -41,14 +41,14 @@ class Candidates:
 
 
 @torch.inference_mode()
-def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings], clicks_per_batch: int = 64) -> Candidates:
+def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings], clicks_per_batch: int | None = None) -> Candidates:
     """Click a grid on a frame and keep every mask that at least one setting might select.
 
     Args:
         sam: the model.
         image: (H, W, 3) uint8 RGB.
         settings: one or more settings with the same `grid`.
-        clicks_per_batch: clicks decoded together; changes memory, not results.
+        clicks_per_batch: clicks decoded together, None for what suits the device; changes memory, not results.
 
     Source: sam2's `SAM2AutomaticMaskGenerator` without crops. Differs: predicted IoU is tested before masks are enlarged.
     """
@@ -63,7 +63,7 @@ def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings
     points = points / torch.tensor([width, height], device=sam.device) * size
     lowest_iou, offsets = min(s.iou for s in settings), sorted({s.stability_offset for s in settings})
     rles, ious, stabilities, boxes = [], [], {o: [] for o in offsets}, []
-    for batch in points.split(clicks_per_batch):
+    for batch in points.split(clicks_per_batch or batch_size(sam.device.type)):
         labels = torch.ones(len(batch), 1, dtype=torch.int, device=sam.device)
         sparse, dense = sam.sam_prompt_encoder(points=(batch[:, None], labels), boxes=None, masks=None)
         low, iou, _, _ = sam.sam_mask_decoder(
@@ -143,7 +143,7 @@ class Group:
 
 @torch.inference_mode()
 def track(
-    sam: SAM2Base, clip: Clip, settings: MaskletSettings | Sequence[MaskletSettings], *, objects_per_batch: int = 64, autocast: bool = False
+    sam: SAM2Base, clip: Clip, settings: MaskletSettings | Sequence[MaskletSettings], *, objects_per_batch: int | None = None, autocast: bool = False
 ) -> Iterator[tuple[FrameMasklets, ...]]:
     """Cut a clip into masklets under one or several settings, frame by frame.
 
@@ -154,7 +154,7 @@ def track(
         sam: a model of `lib.sam.load`.
         clip: frames are read in order, one at a time.
         settings: one setting or several.
-        objects_per_batch: objects that pass through the model together; bounds memory, does not change results.
+        objects_per_batch: objects that pass through the model together, None for what suits the device; bounds memory, does not change results.
         autocast: run in bfloat16 where torch allows; faster on a GPU, not bit-equal.
 
     Yields:
@@ -182,7 +182,7 @@ def track(
                         lengths[member] = max(lengths.get(member, 0), s.window)
                 for length in sorted(set(lengths.values())):
                     members = [m for m in lengths if lengths[m] == length]
-                    group = Group(sam, t, min(t + length, len(clip)), members, candidates.rles, objects_per_batch)
+                    group = Group(sam, t, min(t + length, len(clip)), members, candidates.rles, objects_per_batch or batch_size(sam.device.type))
                     group.candidates = candidates
                     groups.append(group)
             rles = {}

@@ -63,10 +63,10 @@ def test_more_work_costs_more(more):
 def test_memory_grows_with_what_is_held():
     """With the objects up to a batch, slower beyond it; with the window until no memory is kept longer; never with the clip."""
     long, peak = [100], lambda n, w=32, **options: predict([100], n, (240, 427), MaskletSettings(window=w), **options).memory_bytes
-    assert peak(32.0) < peak(64.0) < peak(128.0) and peak(128.0) - peak(64.0) < peak(64.0) - peak(32.0)
+    assert peak(16.0) < peak(32.0) < peak(64.0) and peak(64.0) - peak(32.0) < peak(32.0) - peak(16.0)
     assert peak(64.0, 1) < peak(64.0, 4) < peak(64.0, 8) == peak(64.0, 32)
     assert predict(long * 9, settings=MaskletSettings()).memory_bytes == predict(long, settings=MaskletSettings()).memory_bytes
-    assert peak(8.0) - peak(8.0, on_gpu=True) == cost.PROCESS_BYTES and peak(64.0, objects_per_batch=8) < peak(64.0)
+    assert peak(8.0, on_gpu=True) < peak(8.0) < peak(8.0, on_gpu=True) + cost.PROCESS_BYTES and peak(64.0, objects_per_batch=8) < peak(64.0)
 
 
 @pytest.mark.parametrize(("wrong", "told"), [({"lengths": ()}, "lengths"), ({"lengths": (3, 0)}, "lengths"), ({"masklets": -1.0}, "masklets"),

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.data import (CAMVID_CLASSES, VOID, VSPW_CLASSES, DataError, DataMissingError, Remembered, read_camvid, read_dataset, read_frames,
-                      read_predictions, read_vspw, what_is_read, write_labels)
+from lib.data import (CAMVID_CLASSES, VOID, VSPW_CLASSES, DataError, DataMissingError, read_camvid, read_dataset, read_frames,
+                      read_predictions, read_vspw, write_labels)
+from lib.reading import Remembered, what_is_read
 from toy import clip_of
 
 SIZE = (13, 17)

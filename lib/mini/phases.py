@@ -46,4 +46,5 @@ PHASES = (
     replace(_WHOLE, name="whole-256-again", minutes=22, lr=4e-4),
     replace(_WHOLE, name="whole-256-last", minutes=17, lr=4e-4, track_every=3),
     replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0, average=True),
+    replace(_WHOLE, name="rank-256-again", minutes=55, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, smallest=0.006, rank=1.0, average=True),
 )

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lib.checkpoints import weights_of
-from lib.config import MaskletSettings
+from lib.config import MaskletSettings, batch_size
 from lib.cost import STAGES, predict_cost
 from lib.data import Clip
 from lib.files import digest
@@ -80,7 +80,7 @@ def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_object
                     chosen, rles = tracker.select(candidates, settings), candidates.rles
                 if n_objects:
                     chosen, rles = list(range(n_objects)), grid_cells(n_objects, clip.size)
-                group, found.masklets = tracker.Group(sam, 0, length, chosen, rles, 64) if chosen else None, len(chosen)
+                group, found.masklets = tracker.Group(sam, 0, length, chosen, rles, batch_size(sam.device.type)) if chosen else None, len(chosen)
             with found.stage("encoder"):
                 encoded = tracker.encode(sam, tracker.as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
             with found.stage("tracking"):
