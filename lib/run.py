@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -182,7 +183,7 @@ def _replace_folder(new: Path, folder: Path) -> None:
 
 def _report(path: Path, folder: Path, parameters: Mapping[str, Any]) -> None:
     """Execute a notebook into a report folder, which is replaced on success and gets failed.ipynb otherwise."""
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part = folder.with_name(f".{folder.name}.{socket.gethostname()}-{os.getpid()}.part")
     part.mkdir(parents=True)
     executed = part / "notebook.ipynb"
     try:
@@ -241,6 +242,19 @@ def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int) -> li
     return [line for line in lines if line]
 
 
+def _sweep(folder: Path) -> None:
+    """Remove the half-written reports of runs that were killed on this machine."""
+    if os.name != "posix":  # elsewhere one cannot ask like this
+        return
+    for part in folder.glob(f".*.{socket.gethostname()}-*.part"):
+        try:
+            os.kill(int(part.stem.rpartition("-")[2]), 0)  # signal 0 only asks whether the process is there
+        except ProcessLookupError:
+            shutil.rmtree(part, ignore_errors=True)
+        except (OSError, ValueError):  # somebody else's
+            continue
+
+
 def _run_one(folder: Path, parameters: Mapping[Path, Mapping[str, Any]], path: Path) -> None:
     _report(path, folder / report_folder(path), parameters[path])
 
@@ -274,6 +288,7 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
     folder = Path(reports).resolve() / profile
     base = {"profile": profile, "data": str(Path(data).expanduser().resolve()) if str(data) else ""}
     values = {path: {**base, **{name: given[name] for name in given if name in known[path]}} for path in known}
+    _sweep(folder)
     with _environment(folder.parent):
         failures = _each(list(known), partial(_run_one, folder, values), jobs)
     profile_readme(folder)

@@ -1,5 +1,7 @@
 import os
 import pickle
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +53,16 @@ def folders(tmp_path):
 def no_kernel(monkeypatch):
     """Fail if anything is executed: refusals come first."""
     monkeypatch.setattr(papermill, "execute_notebook", lambda *a, **k: pytest.fail("a notebook was executed"))
+
+
+def test_what_a_killed_run_left_is_swept_away(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f".table1.{host}-{pid}.part" for host, pid in ((socket.gethostname(), dead.pid), (socket.gethostname(), os.getpid()), ("elsewhere", dead.pid))]
+    for name in names:
+        (tmp_path / name / "inner").mkdir(parents=True)
+    runner._sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_report_is_written_and_a_rerun_makes_no_difference(folders, tmp_path, capfd):
