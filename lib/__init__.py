@@ -2,6 +2,7 @@
 
     paths, config     where things are; settings and profiles
     files, panoptic   one file on disk becomes one array, or one clear error
+    reading           frames from files one at a time, or kept once read
     data              Clip and the readers: VSPW, VIPSeg, CamVid, plain folders, videos; prediction folders
     checkpoints, sam  where SAM 2's checkpoints are; load SAM 2 models
     tracker           frames -> masklets: propose, select, track
