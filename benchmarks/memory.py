@@ -20,6 +20,7 @@ from lib.config import MaskletSettings
 from lib.data import VSPW_CLASSES, Predictions
 from lib.metrics import count_clip
 from lib.paths import ROOT
+from lib.progress import keep_memory
 from lib.refiner import refine_clip
 
 N_DRAWN = 8
@@ -29,6 +30,7 @@ def point(model: str, bf16: bool, n_frames: int, n_objects: int, device: str, wi
     """Refine one clip in this process and return its peak memory in MB, 1e6 bytes."""
     if threads:
         torch.set_num_threads(threads)
+    keep_memory()  # as `python -m lib refine` does
     clip, sam, setting = drawn(n_frames, N_DRAWN), load(model, device), MaskletSettings(window=window, grid=grid)
     begun = time.perf_counter()
     with given(n_objects, setting, clip.size, proposing=True):

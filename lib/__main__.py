@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import partial
 
 from lib.config import PROFILES, ClassifierConfig, MaskletSettings, Shortcuts, VoteSettings
-from lib.progress import progress, quiet
+from lib.progress import keep_memory, progress, quiet
 
 EXAMPLES = """examples:
   python -m lib check          # is all there that the embedded profile needs?
@@ -50,6 +50,7 @@ def refine(args) -> int:
     def load_sam():
         from lib import sam  # here, so that wrong input is reported before torch is loaded
 
+        keep_memory()
         return sam.load(args.checkpoint, _device(args.device), shortcuts)
 
     settings, votes, shortcuts = (cls(**{f.name: getattr(args, f.name) for f in fields(cls)}) for cls in (MaskletSettings, VoteSettings, Shortcuts))

@@ -32,7 +32,7 @@ from lib.files import digest, one_at_a_time, write_json
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
-from lib.progress import end_with_parent, progress
+from lib.progress import end_with_parent, keep_memory, progress
 from lib.reading import Remembered, what_is_read
 from lib.refiner import vote
 
@@ -133,6 +133,7 @@ def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
     clip, checkpoint, files, alone = job
     import torch
 
+    keep_memory()
     if not alone:
         torch.set_num_threads(1), cv2.setNumThreads(1)
     begun = time.perf_counter()
