@@ -81,8 +81,8 @@ def test_proposals_equal_stock_field_by_field(frames, micro):
 
 def test_shared_settings_equal_each_alone(frames, micro):
     """An ablation of every field at once: windows that start apart, end short and choose the same candidate; several grids; all thresholds, two fields at a time."""
-    base = MaskletSettings(window=5, grid=3)
-    varied = [{"window": w} for w in (1, 2, 3, 4)] + [{"grid": g} for g in (2, 4)] + [{"iou": x} for x in (0.4, 0.9)] + [{"stability": x} for x in (0.4, 0.95)]
+    base = MaskletSettings(window=5, grid=5)
+    varied = [{"window": w} for w in (1, 2, 3, 4)] + [{"grid": g} for g in (2, 4)] + [{"iou": x} for x in (0.4, 0.95)] + [{"stability": x} for x in (0.4, 0.97)]
     varied += [{"window": w, "iou": 0.4, "stability": 0.4} for w in (2, 3)]
     settings = (base, *(replace(base, **fields) for fields in varied))
     together = masklets.segment_all(micro, clip_of(frames), settings)
