@@ -86,18 +86,18 @@ def predict_cost(lengths: Sequence[int], size: tuple[int, int], settings: Maskle
         "vote": frames * masklets * frame_mpx / rate.votes,
     }
     usual = batch_size("cuda" if on_gpu else "cpu")
-    memory = _memory(flops, settings, size, masklets, min(settings.window, max(lengths)), objects_per_batch, usual)
+    memory = _memory(flops, settings, size, masklets, min(settings.window, max(lengths)), objects_per_batch or usual, usual)
     return Cost(frames, masklets, gflop, seconds, memory + (0 if on_gpu else PROCESS_BYTES))
 
 
-def _memory(flops: Flops, settings: MaskletSettings, size: tuple[int, int], masklets: float, window: int, objects_per_batch: int | None, usual: int) -> int:
+def _memory(flops: Flops, settings: MaskletSettings, size: tuple[int, int], masklets: float, window: int, objects_per_batch: int, clicks_per_batch: int) -> int:
     """Bytes beyond the process: weights, the memories of a window's objects, and the stage that needs most beside them.
 
     Counts the large tensors of each stage in float32, with as many copies as were alive at a time when it was measured: right within a
     factor of two on the micro model.
     """
     tokens, quarter = (flops.image_px // 16) ** 2, (flops.image_px // 4) ** 2
-    clicks, batch = min(usual, settings.grid**2), min(masklets, objects_per_batch or usual)
+    clicks, batch = min(clicks_per_batch, settings.grid**2), min(masklets, objects_per_batch)
     kept = min(window, 1 + max(flops.n_memories, flops.n_pointers))
     memories = masklets * kept * tokens * flops.memory_width * (2 + 4)  # bfloat16, and float32 of where they are
     per_object = 4 * (5 * min(window, flops.n_memories) * tokens * flops.width + 10 * tokens * flops.width + 12 * flops.image_px**2)

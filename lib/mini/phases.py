@@ -35,6 +35,7 @@ _WHOLE = Phase(
     "whole-256", 256, 40, 6e-4, images=8, clips=1, objects=4, frames=8, track_every=6, leaving=0.5, temperature=2.5, iou=3.0,
     by_region=0.65, smallest=0.005, whole=0.8, tame=0.85, quantile=0.65,
 )  # fmt: skip
+_RANK = replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0, average=True)
 PHASES = (
     Phase("clicks-128", 128, 36, 1.2e-3, attention=0.5),
     Phase("both-128", 128, 38, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),
@@ -45,6 +46,6 @@ PHASES = (
     _WHOLE,
     replace(_WHOLE, name="whole-256-again", minutes=22, lr=4e-4),
     replace(_WHOLE, name="whole-256-last", minutes=17, lr=4e-4, track_every=3),
-    replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0, average=True),
-    replace(_WHOLE, name="rank-256-again", minutes=55, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, smallest=0.006, rank=1.0, average=True),
+    _RANK,
+    replace(_RANK, name="rank-256-again", minutes=55, smallest=0.006),
 )

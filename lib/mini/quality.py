@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from lib.checkpoints import MICRO_WEIGHTS
-from lib.config import MaskletSettings
+from lib.config import MaskletSettings, batch_size
 from lib.encoders import proposals
 from lib.files import write_json
 from lib.mini.scenes import SEEDS, make_scene, render
@@ -51,7 +51,7 @@ def tracking_quality(sam, scenes) -> dict[str, float]:
         image, _, regions = render(scene, 0)
         members = _large(regions)
         rles = encode_rles(torch.from_numpy(np.stack([regions == r for r in members])))
-        group = Group(sam, 0, max(AFTER) + 1, list(range(len(members))), rles, 64)
+        group = Group(sam, 0, max(AFTER) + 1, list(range(len(members))), rles, batch_size(sam.device.type))
         for t in range(max(AFTER) + 1):
             image, _, regions = render(scene, t)
             logits = group.step(t, max(AFTER) + 1, encode(sam, as_video_predictor(image, sam.image_size).to(sam.device)))
