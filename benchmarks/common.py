@@ -141,7 +141,7 @@ def load(name: str, device: str, cls: str = ""):
         model.load_state_dict(ours.state_dict())
     else:
         torch.manual_seed(0)
-        model = sam.official(name, cls) if cls else sam.official(name)
+        model = sam.official(name, cls) if cls else sam.quicken(sam.official(name))
     return model.to(device).eval()
 
 

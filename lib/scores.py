@@ -17,6 +17,7 @@ from lib.data import Clip, Predictions
 from lib.metrics import ClipCounts, count_clip, summarise
 from lib.progress import side_by_side
 from lib.reading import what_is_read
+from lib.refiner import vote
 from lib.study import Study
 
 SCORE_VERSION = 1  # raise it when counts change although labels do not
@@ -83,6 +84,17 @@ def compare(study: Study, clip: Clip, labels: dict[str, Iterable[np.ndarray]]) -
     truths = [clip.truth(t) for t in range(len(clip))]
     scores = {name: summarise([count_clip(clip.name, truths, maps, len(study.dataset.classes))], "paper") for name, maps in labels.items()}
     return pd.DataFrame(scores).T
+
+
+def ballots(study: Study, semantic: np.ndarray, masks: np.ndarray, top: int = 3) -> pd.DataFrame:
+    """Show the vote of Eq. 2 in one frame: for each masklet, largest first, its size and its leading classes in percent of its pixels."""
+    counts, area = vote(semantic, masks), masks.sum((1, 2))
+    lines = []
+    for i in np.argsort(-area, kind="stable"):
+        leading = [c for c in np.argsort(-counts[i], kind="stable")[:top] if counts[i, c]]
+        share = ", ".join(f"{study.dataset.classes[c]} {100 * counts[i, c] / area[i]:.0f} %" for c in leading)
+        lines.append({"masklet": int(i), "pixels": int(area[i]), "takes": study.dataset.classes[leading[0]] if leading else "", "votes": share})
+    return pd.DataFrame(lines)
 
 
 def _write(path: Path, counts: ClipCounts) -> None:

@@ -21,8 +21,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
-import numpy as np
-import pandas as pd
 
 from lib import masklets as masklet_files
 from lib.checkpoints import weights_of
@@ -34,13 +32,12 @@ from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
 from lib.progress import end_with_parent, keep_memory, progress
 from lib.reading import Remembered, what_is_read
-from lib.refiner import vote
 
 log = logging.getLogger(__name__)
 CAMVID_TRAINING = {"steps": 1200, "seed": 0}  # of the base model, on the train split
 KEPT_BYTES = 2**27  # label maps of a data set this small, or of predictions for it, stay in memory: every table counts them anew
 PREDICT_VERSION = 1  # raise it when a base model's predictions change although weights and frames do not
-TRACKER_VERSION = 2  # raise it when masklets change although settings, weights and frames do not
+TRACKER_VERSION = 3  # raise it when masklets change although settings, weights and frames do not
 
 
 @dataclass(frozen=True)
@@ -327,14 +324,3 @@ def _train_base(study: Study, name: str, out: Path) -> None:
 def shown(path: Path) -> str:
     """A path as a reader of a report should see it: relative to the project."""
     return f"data/{path.relative_to(DATA)}" if path.is_relative_to(DATA) else path.name
-
-
-def ballots(study: Study, semantic: np.ndarray, masks: np.ndarray, top: int = 3) -> pd.DataFrame:
-    """Show the vote of Eq. 2 in one frame: for each masklet, largest first, its size and its leading classes in percent of its pixels."""
-    counts, area = vote(semantic, masks), masks.sum((1, 2))
-    lines = []
-    for i in np.argsort(-area, kind="stable"):
-        leading = [c for c in np.argsort(-counts[i], kind="stable")[:top] if counts[i, c]]
-        share = ", ".join(f"{study.dataset.classes[c]} {100 * counts[i, c] / area[i]:.0f} %" for c in leading)
-        lines.append({"masklet": int(i), "pixels": int(area[i]), "takes": study.dataset.classes[leading[0]] if leading else "", "votes": share})
-    return pd.DataFrame(lines)

@@ -81,7 +81,7 @@ def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings
             keep = torch.stack([(iou > s.iou) & (scores[s.stability_offset] >= s.stability) for s in settings]).any(0)
             if not keep.any():
                 continue
-            found = encode_rles(_above(logits[keep], 0))
+            found = encode_rles(_above(logits, 0)[keep])
             rles += found
             ious.append(iou[keep])
             boxes.append(_boxes(found))

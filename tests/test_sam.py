@@ -1,5 +1,6 @@
 """Loading SAM 2: by name, from official files and from broken ones. No test goes to the network."""
 
+import copy
 import pickle
 import re
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hydra import compose
 from safetensors.torch import save_file
+from sam2.modeling.sam2_utils import LayerNorm2d
 
 from lib import checkpoints, sam
 from lib.config import Shortcuts
@@ -154,3 +156,23 @@ def test_hub_gives_the_file_of_the_name(tiny, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *names: asked.append(names) or str(tiny[1]))
     assert checkpoints.weights_of("tiny") == tiny[1]
     assert asked == [("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt")]
+
+
+def test_quickened_is_equal_up_to_rounding():
+    """Memory encoder and mask decoder give what sam2's own classes give, for the channel counts of micro, official included."""
+    torch.manual_seed(0)
+    for channels in (4, 16, 64, 256):
+        stock, x = LayerNorm2d(channels), torch.randn(2, channels, 9, 11)
+        torch.nn.init.normal_(stock.weight), torch.nn.init.normal_(stock.bias)
+        fused = sam.FusedLayerNorm2d(channels)
+        fused.load_state_dict(stock.state_dict())
+        for laid_out in (x, x.to(memory_format=torch.channels_last)):
+            assert torch.allclose(fused(laid_out), stock(x), atol=1e-5)
+    stock = sam.micro(128).eval()
+    quick = sam.quicken(copy.deepcopy(stock))
+    frame, masks = torch.randn(1, 128, 8, 8).expand(3, -1, -1, -1), 20 * torch.rand(3, 1, 128, 128) - 10
+    with torch.inference_mode():
+        expected, found = (m.memory_encoder(frame, masks, skip_mask_sigmoid=True)["vision_features"] for m in (stock, quick))
+    assert torch.allclose(found, expected, atol=1e-4) and not torch.equal(expected, torch.zeros_like(expected))
+    assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {sam.FusedLayerNorm2d}
+    assert quick.state_dict().keys() == stock.state_dict().keys()

@@ -129,7 +129,7 @@ def test_ballots_show_the_vote(mini):
     run, _, _ = mini
     semantic = np.array([[18, 18, 15], [18, VOID, 15]], np.uint8)
     masks = np.array([[[1, 1, 1], [1, 1, 0]], [[0, 0, 0], [0, 1, 0]]], bool)
-    shown = study.ballots(run, semantic, masks)
+    shown = scores.ballots(run, semantic, masks)
     assert shown["takes"].tolist() == ["road", ""] and shown["votes"][0] == "road 60 %, grass 20 %" and shown["pixels"].tolist() == [5, 1]
 
 

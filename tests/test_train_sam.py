@@ -17,7 +17,7 @@ from lib.mini.train_sam import Phase
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train")
-    pool.draw_pool(folder / "pool_4", 4, workers=1)
+    pool.draw_pool(folder / "frames_4", 4, workers=1)
     return folder
 
 
@@ -58,6 +58,19 @@ def test_training_writes_weights_that_load_and_resumes(work, caplog):
     model = sam.load(out, "cpu")
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(4.2e6, rel=0.02)
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_fresh_pool_shares_no_scene_with_the_first(work):
+    first, fresh = (pool.draw_pool(work / name, 4, new, workers=1)[1] for name, new in (("frames_4", False), ("fresh_4", True)))
+    assert first.shape == fresh.shape and not any(np.array_equal(a, b) for a in first[:, 0] for b in fresh[:, 0])
+
+
+def test_no_scene_of_a_fresh_pool_is_wild(monkeypatch):
+    looks, draw = [], pool.make_scene
+    monkeypatch.setattr(pool, "make_scene", lambda seed, look, **rest: looks.append(look.wild) or draw(seed, look, **rest))
+    for i, fresh in ((4, False), (4, True), (5, False), (5, True)):
+        pool._draw_one(i, fresh)
+    assert looks[0] > 0 and looks[1:] == [0, 0, 0]
 
 
 def test_clicks_lie_in_their_regions():

@@ -24,6 +24,7 @@ class Phase:
     smallest: float = 0.002  # such regions have at least this share of the picture
     whole: float = 0.4  # a side of a picture is not cut with this probability
     tame: float = 0.75  # share of scenes whose classes look like themselves
+    fresh: bool = False  # on the fresh pool
     quantile: float = 0.5  # of the true IoU, which the IoU head learns; above 0.5 it forgives
     rank: float = 0.0  # weight of picking, by the predicted IoU, the best mask of a region among those of all clicks on it
     average: bool = False  # the weights written are the mean of those at the ends of such phases, if there were any
@@ -48,4 +49,5 @@ PHASES = (
     replace(_WHOLE, name="whole-256-last", minutes=17, lr=4e-4, track_every=3),
     _RANK,
     replace(_RANK, name="rank-256-again", minutes=55, smallest=0.006),
+    replace(_RANK, name="rank-256-fresh", minutes=50, smallest=0.006, fresh=True),  # the IoU of known scenes rose alone
 )

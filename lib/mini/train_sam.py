@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from lib.mini.phases import PHASES, Phase
 from lib.mini.pool import POOL_FRAMES, augment, draw_pool, normalise, pick_clicks, pick_objects
 from lib.paths import CACHE
-from lib.sam import micro
+from lib.sam import micro, quicken
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,6 @@ def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 1600, work: P
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    pool = draw_pool(work / f"frames_{n_scenes}", n_scenes)
     model = micro(phases[0].size_px)
     start_local(model, torch.Generator().manual_seed(seed))
     model = model.to(device)
@@ -229,7 +228,8 @@ def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 1600, work: P
     weights = model.state_dict()
     while state["phase"] < len(phases):
         phase = phases[state["phase"]]
-        model = micro(phase.size_px).to(device).train()
+        pool = draw_pool(work / f"{'fresh' if phase.fresh else 'frames'}_{n_scenes}", n_scenes, phase.fresh)
+        model = quicken(micro(phase.size_px)).to(device).train()
         model.load_state_dict(weights)
         if state["phase"] and not state["elapsed"]:
             steepen(model, phase.temperature / phases[state["phase"] - 1].temperature)

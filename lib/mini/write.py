@@ -17,7 +17,7 @@ from lib.mini.scenes import SEEDS, Look, make_scene, render
 from lib.paths import DATA
 
 JPEG_QUALITY = 80
-CLIPS = {"val": (10, 36, 45), "train": (120, 15, 15)}  # clips, frames each, frames that the camera pans through each scene
+CLIPS = {"val": (10, 32, 45), "train": (120, 15, 15)}  # clips, frames each, frames that the camera pans through each scene
 
 
 def write_clip(root: Path, name: str, seed: int, n_frames: int, n_scene: int, look: Look = Look()) -> None:
