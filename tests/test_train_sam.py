@@ -134,7 +134,7 @@ def test_committed_weights_come_with_log_and_quality():
     rows = list(csv.DictReader(open(MICRO_WEIGHTS.with_suffix(".csv"))))
     figures = json.loads(MICRO_WEIGHTS.with_suffix(".json").read_text())
     assert MICRO_WEIGHTS.stat().st_size < 10e6 and len(rows) > 10 and int(rows[-1]["step"]) > int(rows[0]["step"])
-    assert figures["held-out clips"] == 10 and 0 < figures["coverage"] <= 1
+    assert figures["held-out clips"] == 30 and 0 < figures["coverage"] <= 1
 
 
 def test_committed_weights_find_and_track_regions_of_a_held_out_clip():

@@ -27,7 +27,6 @@ class Phase:
     fresh: bool = False  # on the fresh pool
     quantile: float = 0.5  # of the true IoU, which the IoU head learns; above 0.5 it forgives
     rank: float = 0.0  # weight of picking, by the predicted IoU, the best mask of a region among those of all clicks on it
-    average: bool = False  # the weights written are the mean of those at the ends of such phases, if there were any
     attention: float = 0.0  # weight of the attention supervision at the start of the phase; falls to 0
 
 
@@ -36,7 +35,7 @@ _WHOLE = Phase(
     "whole-256", 256, 40, 6e-4, images=8, clips=1, objects=4, frames=8, track_every=6, leaving=0.5, temperature=2.5, iou=3.0,
     by_region=0.65, smallest=0.005, whole=0.8, tame=0.85, quantile=0.65,
 )  # fmt: skip
-_RANK = replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0, average=True)
+_RANK = replace(_WHOLE, name="rank-256", minutes=45, lr=5e-4, clicks=12, track_every=4, whole=0.9, tame=0.95, rank=1.0)
 PHASES = (
     Phase("clicks-128", 128, 36, 1.2e-3, attention=0.5),
     Phase("both-128", 128, 38, 8e-4, clips=1, objects=6, track_every=2, attention=0.2),

@@ -74,7 +74,7 @@ def _large(regions: np.ndarray) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, default=MICRO_WEIGHTS)
-    parser.add_argument("--clips", type=int, default=10)
+    parser.add_argument("--clips", type=int, default=30, help="the first ten are those of the mini profile")
     args = parser.parse_args()
     sam = load(args.weights)
     scenes = [make_scene(SEEDS["val"] + i) for i in range(args.clips)]

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from lib.mini.phases import PHASES, Phase
 from lib.mini.pool import POOL_FRAMES, augment, draw_pool, normalise, pick_clicks, pick_objects
@@ -238,12 +238,9 @@ def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 1600, work: P
         optimizer.load_state_dict(saved)
         _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, phase.minutes * 60 * time_scale)
         weights = model.state_dict()
-        if phase.average:
-            save_file({k: v.cpu().contiguous() for k, v in weights.items()}, work / f"end_{state['phase']}.safetensors")
         state["phase"], state["elapsed"] = state["phase"] + 1, 0.0
         _save(checkpoint, model, optimizer, state)
-        ends = [load_file(work / f"end_{i}.safetensors", device) for i in range(state["phase"]) if phases[i].average]
-        write_weights(out, mean(ends) if ends else weights, {"seed": seed, "n_scenes": n_scenes, "steps": state["step"], "phases": [asdict(p) for p in phases]}, state["log"])
+        write_weights(out, weights, {"seed": seed, "n_scenes": n_scenes, "steps": state["step"], "phases": [asdict(p) for p in phases]}, state["log"])
 
 
 def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
@@ -280,11 +277,6 @@ def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
 def _save(path, model, optimizer, state):
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}, path.with_suffix(".tmp"))
     os.replace(path.with_suffix(".tmp"), path)
-
-
-def mean(states: list[dict]) -> dict:
-    """Average weights found at the ends of several cycles of the learning rate; better than any of them. Source: SWA (Izmailov et al., 2018)."""
-    return {k: torch.stack([s[k].float() for s in states]).mean(0).to(v.dtype) if v.is_floating_point() else v for k, v in states[0].items()}
 
 
 def write_weights(out: Path, weights: dict, metadata: dict, rows: list[dict]) -> None:
