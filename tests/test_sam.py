@@ -174,5 +174,9 @@ def test_quickened_is_equal_up_to_rounding():
     with torch.inference_mode():
         expected, found = (m.memory_encoder(frame, masks, skip_mask_sigmoid=True)["vision_features"] for m in (stock, quick))
     assert torch.allclose(found, expected, atol=1e-4) and not torch.equal(expected, torch.zeros_like(expected))
-    assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {sam.FusedLayerNorm2d}
+    clicks, maps = torch.randn(3, 2, 128), [torch.randn(1, c, s, s) for c, s in ((16, 32), (32, 16), (128, 8))]
+    with torch.inference_mode():
+        expected, found = (m.sam_mask_decoder.predict_masks(maps[2], m.sam_prompt_encoder.get_dense_pe(), clicks, torch.zeros(3, 128, 8, 8), True, maps[:2])[0] for m in (stock, quick))
+    assert torch.allclose(found, expected, atol=1e-4) and expected.std() > 0.01
+    assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {sam.FusedLayerNorm2d, sam.FewKeysAttention}
     assert quick.state_dict().keys() == stock.state_dict().keys()

@@ -20,7 +20,7 @@ from lib.mini.tubes import THINGS, Tubes
 
 LOOK = Look(pan_px=(4.0, 8.0), speed_px=(2.5, 6.5), noise_grey=(6.0, 10.0), n_things=(11, 17), gain=(1.12, 0.98, 0.82), hue_deg=14.0, saturation=0.65)
 LINES_PX = 720
-N_CLIPS, N_FRAMES = 4, 20  # more than 16 frames, or the VSPW protocol leaves a clip out
+N_CLIPS, N_FRAMES = 4, 18  # more than 16 frames, or the VSPW protocol leaves a clip out
 JPEG_QUALITY = 90
 
 
