@@ -162,7 +162,7 @@ def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool
 
     flops_of(name)
     device = torch.device(device or models.default_device())
-    sam = build("micro" if name == "micro" else "tiny").to(device)
+    sam = models.quicken(build("micro" if name == "micro" else "tiny")).to(device)
     light = name == "micro" or device.type != "cpu"
     side, n, n_clicks, times = (sam.image_size // 16, 8, 16, 2) if light else (sam.image_size // 32, 1, 4, 1)
     track = lambda: (attend(sam, side, n, 1, 1), remember(sam, side, n), decode(sam, side, n))
