@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from pycocotools import mask as coco
 
-from lib import sam, tracker
+from lib import pixels, sam, tracker
 from lib.config import MaskletSettings
 from lib.data import Clip
 from lib.files import write_json
@@ -158,7 +158,8 @@ def given(n: int, setting: MaskletSettings, size: tuple[int, int], *, proposing:
     """
     cells, propose = grid_cells(n, size), tracker.propose
     scores = torch.linspace(1, 0.95, n)  # falling, so that selection keeps their order
-    chosen = tracker.Candidates(cells, scores, {setting.stability_offset: torch.ones(n)}, tracker._boxes(cells))
+    masks = coco.decode(cells).transpose(2, 0, 1).astype(bool)
+    chosen = tracker.Candidates(cells, scores, {setting.stability_offset: torch.ones(n)}, pixels.boxes_of(torch.from_numpy(masks)).float())
 
     def instead(*arguments, **options):
         if proposing:
@@ -166,7 +167,7 @@ def given(n: int, setting: MaskletSettings, size: tuple[int, int], *, proposing:
         return chosen
 
     with mock.patch.object(tracker, "propose", instead):
-        yield coco.decode(cells).transpose(2, 0, 1).astype(bool)
+        yield masks
 
 
 def worst_iou(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:

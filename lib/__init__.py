@@ -6,6 +6,7 @@
     data              Clip and the readers: VSPW, VIPSeg, CamVid, plain folders, videos; prediction folders
     checkpoints, sam  where SAM 2's checkpoints are; load SAM 2 models
     tracker           frames -> masklets: propose, select, track
+    pixels            frames and masks on their way into SAM 2 and out of it
     masklets          Masklets and their file
     encoders          the image features and the proposals that I-SAM2 works on
     isam2, classifier masklets + image features -> classes (paper Eq. 3): SAM 2 as segmentor, and its MLP

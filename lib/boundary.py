@@ -1,7 +1,7 @@
 """How right a prediction is, by distance to the true boundary: where refinement helps, and where it hurts.
 
-    counts = [accuracy_by_distance(truths, predictions) for each clip]
-    share, low, high = accuracy(counts)                    # in percent, by bin
+    base, refined = zip(*[accuracy_by_distance(truths, (predictions, after)) for each clip])
+    share, low, high = accuracy(base)                      # in percent, by bin
     change, low, high = accuracy(refined, other=base)      # in points, paired over clips
 """
 
@@ -41,16 +41,16 @@ def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.nda
     return distance
 
 
-def accuracy_by_distance(truths: Iterable[np.ndarray], predictions: Iterable[np.ndarray], edges_px: Sequence[float] = EDGES_PX) -> np.ndarray:
+def accuracy_by_distance(truths: Iterable[np.ndarray], predictions: Sequence[Iterable[np.ndarray]], edges_px: Sequence[float] = EDGES_PX) -> np.ndarray:
     """Count a clip's right pixels, and all that are judged, by distance to the true boundary.
 
     Args:
         truths: frames (H, W) uint8 in order, class ids or 255 = void.
-        predictions: as many frames (H, W) uint8, class ids or 255 = nothing predicted.
+        predictions: P predictions of the clip, each as many frames (H, W) uint8, class ids or 255 = nothing predicted.
         edges_px: B - 1 rising distances; bin b holds distances above edge b - 1 up to edge b, the last all beyond.
 
     Returns:
-        (2, B) int64: right pixels, all pixels.
+        (P, 2, B) int64: right pixels, all pixels.
 
     Raises:
         ValueError: differing numbers or sizes of frames, edges that do not rise.
@@ -58,14 +58,15 @@ def accuracy_by_distance(truths: Iterable[np.ndarray], predictions: Iterable[np.
     edges = np.asarray(edges_px, np.float32)
     if edges.ndim != 1 or (np.diff(edges) <= 0).any():
         raise ValueError(f"Expected `edges_px` to rise, but got {tuple(edges_px)}.")
-    counts = np.zeros((2, len(edges) + 1), np.int64)
-    for truth, predicted in zip(truths, predictions, strict=True):
-        if truth.shape != predicted.shape:
-            raise ValueError(f"Expected predictions of the truth's size {truth.shape}, but got {predicted.shape}.")
+    counts = np.zeros((len(predictions), 2, len(edges) + 1), np.int64)
+    for truth, *predicted in zip(truths, *predictions, strict=True):
         judged = truth != VOID
         bins = np.searchsorted(edges, distance_to_boundary(truth, float(edges[-1]) if len(edges) else 0.0)[judged], side="left")
-        right = (truth == predicted)[judged]
-        counts += np.bincount(bins[right], minlength=counts.shape[1]), np.bincount(bins, minlength=counts.shape[1])
+        for labels, count in zip(predicted, counts):
+            if labels.shape != truth.shape:
+                raise ValueError(f"Expected predictions of the truth's size {truth.shape}, but got {labels.shape}.")
+            right = (truth == labels)[judged]
+            count += np.bincount(bins[right], minlength=len(edges) + 1), np.bincount(bins, minlength=len(edges) + 1)
     return counts
 
 
@@ -73,7 +74,7 @@ def accuracy(counts: Sequence[np.ndarray], n: int = 1000, seed: int = 0, *, othe
     """Pool clips into accuracy by distance, with 95 % intervals by drawing clips with replacement.
 
     Args:
-        counts: per clip as from `accuracy_by_distance`, (2, B).
+        counts: of one prediction, per clip as from `accuracy_by_distance`, (2, B).
         n, seed: number of resamples, and what seeds them.
         other: counts of another prediction of the same clips; the result is then the paired difference `counts` minus `other`.
 

@@ -13,8 +13,9 @@ from lib.checkpoints import weights_of
 from lib.config import MaskletSettings
 from lib.files import digest
 from lib.isam2 import Encoder
+from lib.pixels import as_video_predictor
 from lib.segmentors.predict import normalise, to_network_size
-from lib.tracker import as_video_predictor, propose, select
+from lib.tracker import propose, select
 
 
 def of_sam(checkpoint: str | Path = "micro", model=None) -> Encoder:

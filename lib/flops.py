@@ -182,8 +182,8 @@ def _masks(size: tuple[int, int], side: int, device, n: int = 16) -> tuple[float
     import torch.nn.functional as F
     from pycocotools import mask as coco
 
+    from lib.pixels import masks_as_rles
     from lib.refiner import refine_frame
-    from lib.tracker import masks_as_rles
 
     blobs = torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(0)).to(device) - 0.5
     logits, labels, rles = F.interpolate(blobs, (side, side), mode="bicubic")[:, 0], np.zeros(size, np.uint8), []

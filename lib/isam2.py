@@ -17,7 +17,7 @@ from lib.config import VoteSettings
 from lib.data import VOID, Clip, Dataset
 from lib.files import NO_CLASS
 from lib.masklets import Masklets
-from lib.refiner import paint, vote
+from lib.refiner import by_columns, paint, vote
 
 if TYPE_CHECKING:
     from lib.classifier import Classifier
@@ -45,15 +45,18 @@ def mask_means(features: np.ndarray, masks: np.ndarray) -> np.ndarray:
     if features.ndim != 3 or masks.ndim != 3 or masks.dtype != bool:
         raise ValueError(f"Expected `features` (d, h, w) and `masks` (N, H, W) bool, but got {features.shape} and {masks.dtype} {masks.shape}.")
     (d, h, w), (n, height, width) = features.shape, masks.shape
-    rows, columns = _overlaps(h, height), _overlaps(w, width)
-    means = np.full((n, d), np.nan, np.float32)
+    rows, columns, turned = _overlaps(h, height), _overlaps(w, width), by_columns(masks)
+    down, across = (columns, rows) if turned else (rows, columns)
+    areas, totals = np.zeros((n, h, w), np.float32), np.zeros((n, 1))  # of each mask in each cell, and in all, in pixels
     for i, mask in enumerate(masks):
+        mask = mask.T if turned else mask
         x, y, wide, tall = cv2.boundingRect(mask.view(np.uint8))
         if tall:
             inside = mask[y : y + tall, x : x + wide].astype(np.float32)
-            areas = rows[:, y : y + tall] @ (inside @ columns[:, x : x + wide].T)  # (h, w), in pixels
-            means[i] = features.reshape(d, -1) @ areas.ravel() / inside.sum(dtype=np.float64)
-    return means
+            found = down[:, y : y + tall] @ (inside @ across[:, x : x + wide].T)
+            areas[i], totals[i] = found.T if turned else found, inside.sum(dtype=np.float64)
+    sums = areas.reshape(n, h * w) @ features.reshape(d, -1).T  # all masks at once: features are many numbers to read
+    return np.divide(sums, totals, out=np.full((n, d), np.nan), where=totals > 0).astype(np.float32)
 
 
 def _overlaps(n_cells: int, n_px: int) -> np.ndarray:

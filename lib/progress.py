@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 from tqdm import tqdm
 
@@ -35,6 +35,14 @@ def side_by_side(work: Callable, items: Sequence, workers: int | None = None) ->
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def workers(n: int, *modules: str) -> ProcessPoolExecutor:
+    """Start n worker processes, which end with this one. On Linux they are forked from a process that imports `modules` once for all of them."""
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([*modules])
+    return ProcessPoolExecutor(n, context, end_with_parent)
 
 
 def end_with_parent() -> None:

@@ -1,11 +1,13 @@
 """What a result came from: code, versions, machine, parameters, inputs."""
 
+import ctypes
 import hashlib
 import importlib.metadata
 import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,15 +33,26 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _device() -> str:
-    """Name the GPU, or the processor where there is none."""
+def _may_have_gpu() -> bool:
+    """Say whether the driver of a GPU is there: to ask torch takes seconds where it is not loaded, in each of ten notebooks."""
+    if "torch" in sys.modules or Path("/dev/kfd").exists():
+        return True
     try:
-        import torch  # here, because a report can be read and written without it
+        return bool(ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1"))
+    except OSError:
+        return False
 
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(0)
-    except ImportError:
-        pass
+
+def device() -> str:
+    """Name the GPU, or the processor where there is none."""
+    if _may_have_gpu():
+        try:
+            import torch  # here, because a report can be read and written without it
+
+            if torch.cuda.is_available():
+                return torch.cuda.get_device_name(0)
+        except ImportError:
+            pass
     info = Path("/proc/cpuinfo")
     model = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
     return model[1] if model else platform.processor() or platform.machine()
@@ -78,7 +91,7 @@ def provenance(profile: str, parameters: Mapping, inputs: Iterable[str | Path], 
         "commit": commit,
         "dirty": dirty,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in ("torch", "numpy", "sam2")}},
-        "device": _device(),
+        "device": device(),
         "cpu_count": os.cpu_count(),
         "parameters": dict(parameters),
         "inputs": digests,

@@ -117,15 +117,20 @@ def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
         if len(classes) == 0:
             yield from labels
             continue
-        winner = classes[np.stack([(labels == c).sum(0) for c in classes]).argmax(0)].astype(np.uint8)
+        winner = classes[np.stack([(labels == c).sum(0, np.uint32) for c in classes]).argmax(0)].astype(np.uint8)
         winner[(labels == VOID).all(0)] = VOID
         for _ in range(end - start):
             yield winner
 
 
+def by_columns(masks: np.ndarray) -> bool:
+    """Say whether masks (N, H, W) lie in memory column after column, as pycocotools decodes them: then what reads them had better go that way."""
+    return not masks.flags.c_contiguous and masks.transpose(0, 2, 1).flags.c_contiguous
+
+
 def _boxes(masks: np.ndarray) -> list[tuple[slice, slice]]:
-    """The smallest box around each mask; an empty one for an empty mask. Masks may lie in memory by columns, as pycocotools decodes them."""
-    by_columns = not masks.flags.c_contiguous and masks.transpose(0, 2, 1).flags.c_contiguous
-    found = [cv2.boundingRect((mask.T if by_columns else mask).view(np.uint8)) for mask in masks]
-    rows_first = [(x, y, width, height) if by_columns else (y, x, height, width) for x, y, width, height in found]
+    """The smallest box around each mask; an empty one for an empty mask."""
+    turned = by_columns(masks)
+    found = [cv2.boundingRect((mask.T if turned else mask).view(np.uint8)) for mask in masks]
+    rows_first = [(x, y, width, height) if turned else (y, x, height, width) for x, y, width, height in found]
     return [(slice(y, y + height), slice(x, x + width)) for y, x, height, width in rows_first]

@@ -20,7 +20,7 @@ from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
-from sam2.modeling.sam.transformer import Attention, RoPEAttention
+from sam2.modeling.sam.transformer import Attention, RoPEAttention, apply_rotary_enc
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import LayerNorm2d
 
@@ -30,6 +30,7 @@ from lib.files import DataError
 
 log = logging.getLogger(__name__)
 MICRO_SIZE = 256  # input pixels of the micro model
+QUERIES_AT_ONCE = 256  # whose weights for all memories a CPU's cache still holds
 _EMBED_DIM = {96: "tiny", 112: "base-plus", 144: "large"}  # small shares tiny's width and has 16 blocks instead of 12
 # What sam2's own video predictor sets, except its hole filling: that depends on whether a CUDA extension happens to be built.
 _VIDEO_OVERRIDES = [
@@ -93,14 +94,34 @@ class FewKeysAttention(Attention):
         return self.out_proj(weights.transpose(1, 2) @ v)
 
 
+class NarrowMemoryAttention(RoPEAttention):
+    """sam2's RoPEAttention where the image meets memories a quarter as wide as itself: on a CPU each query's mean of the memories is taken before it
+    is projected, not after, which is the same, as the weights of a mean add up to one; in two thirds of the time, equal up to rounding."""
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_k_exclude_rope: int = 0) -> torch.Tensor:
+        if q.device.type != "cpu" or self.num_heads > 1 or self.training:  # training drops weights out
+            return super().forward(q, k, v, num_k_exclude_rope)
+        q, k = self.q_proj(q)[:, None], self.k_proj(k)[:, None]  # (B, 1, Q, C), (B, 1, K, C)
+        if len(self.freqs_cis) != q.shape[2]:
+            side = q.shape[2] ** 0.5
+            self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
+        n_turned = k.shape[2] - num_k_exclude_rope
+        q, k[:, :, :n_turned] = apply_rotary_enc(q, k[:, :, :n_turned], freqs_cis=self.freqs_cis, repeat_freqs_k=self.rope_k_repeat)
+        q, v = q * q.shape[3] ** -0.5, v.contiguous()
+        means = [(some @ k_.T).softmax(1) @ v_ for q_, k_, v_ in zip(q[:, 0], k[:, 0], v) for some in q_.split(QUERIES_AT_ONCE)]
+        return self.out_proj(self.v_proj(torch.cat(means).view(len(v), -1, v.shape[2])))
+
+
 def quicken(model: SAM2Base) -> SAM2Base:
-    """Let the memory encoder keep channels last in memory, and put the classes above in the place of sam2's: a fifth less time, equal up to rounding."""
+    """Let the memory encoder keep channels last in memory, and put the classes above in the place of sam2's: a quarter less time, equal up to rounding."""
     model.memory_encoder.to(memory_format=torch.channels_last)
     for norm in model.modules():
         if isinstance(norm, LayerNorm2d):
             norm.__class__ = FusedLayerNorm2d  # the same parameters under the same names
     for layer in model.sam_mask_decoder.transformer.layers:
         layer.cross_attn_image_to_token.__class__ = FewKeysAttention
+    for layer in model.memory_attention.layers:
+        layer.cross_attn_image.__class__ = NarrowMemoryAttention
     return model
 
 

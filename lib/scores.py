@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from lib.study import Study
 
 SCORE_VERSION = 1  # raise it when counts change although labels do not
 BOUNDARY_VERSION = 1  # the same for counts by distance to the boundary
+Labels = tuple[Callable[[Clip], Iterable[np.ndarray]], Callable[[Clip], str]]  # the label maps of a clip, and text that names all that they depend on
 
 
 def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_of: Callable[[Clip], str] | None = None) -> list[ClipCounts]:
@@ -49,20 +50,24 @@ def score(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_
     return counts
 
 
-def score_near_boundary(study: Study, labels_of: Callable[[Clip], Iterable[np.ndarray]], made_of: Callable[[Clip], str]) -> list[np.ndarray]:
-    """Count right pixels by distance to the true boundary, (2, B) for every clip as `lib.boundary.accuracy_by_distance` does; arguments as for `score`."""
+def score_near_boundary(study: Study, labels: Sequence[Labels]) -> list[list[np.ndarray]]:
+    """Count right pixels by distance to the true boundary: for each of `labels`, (2, B) for every clip as `lib.boundary.accuracy_by_distance` does.
+
+    Args: labels: what `score` takes as `labels_of` and `made_of`. Together, as measuring the distances is most of the work.
+    """
     begun = time.perf_counter()
 
-    def one(clip: Clip) -> np.ndarray:
-        path = _cached(study, "boundary", BOUNDARY_VERSION, EDGES_PX, clip.name, content(clip), made_of(clip))
-        if not path.exists():
-            _save(path, counts=accuracy_by_distance((clip.truth(t) for t in range(len(clip))), labels_of(clip)))
-        with np.load(path, allow_pickle=False) as saved:
-            return saved["counts"]
+    def one(clip: Clip) -> list[np.ndarray]:
+        paths = [_cached(study, "boundary", BOUNDARY_VERSION, EDGES_PX, clip.name, content(clip), made_of(clip)) for _, made_of in labels]
+        lacking = [(path, labels_of) for path, (labels_of, _) in zip(paths, labels) if not path.exists()]
+        counts = accuracy_by_distance((clip.truth(t) for t in range(len(clip))), [labels_of(clip) for _, labels_of in lacking]) if lacking else ()
+        for (path, _), found in zip(lacking, counts):
+            _save(path, counts=found)
+        return [_load(path)["counts"] for path in paths]
 
     counts = side_by_side(one, study.dataset.clips)
     study.clock("distance to the boundary", begun)
-    return counts
+    return [list(found) for found in zip(*counts)]
 
 
 def _cached(study: Study, folder: str, *made_of) -> Path:
@@ -109,8 +114,14 @@ def _save(path: Path, **arrays: np.ndarray) -> None:
     os.replace(part, path)
 
 
-def _read(path: Path) -> ClipCounts:
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """Read what `_save` wrote."""
     with np.load(path, allow_pickle=False) as saved:
-        values = {f.name: saved[f.name] for f in fields(ClipCounts)}
+        return dict(saved)
+
+
+def _read(path: Path) -> ClipCounts:
+    saved = _load(path)
+    values = {f.name: saved[f.name] for f in fields(ClipCounts)}
     scalars = {name: value.item() for name, value in values.items() if value.ndim == 0}
     return ClipCounts(**{**values, **scalars, "windows": tuple(values["windows"].tolist())})

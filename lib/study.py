@@ -11,11 +11,9 @@ import itertools
 import json
 import logging
 import math
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -30,14 +28,14 @@ from lib.files import digest, one_at_a_time, write_json
 from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
-from lib.progress import end_with_parent, keep_memory, progress
+from lib.progress import keep_memory, progress, workers
 from lib.reading import Remembered, what_is_read
 
 log = logging.getLogger(__name__)
 CAMVID_TRAINING = {"steps": 1200, "seed": 0}  # of the base model, on the train split
 KEPT_BYTES = 2**27  # label maps of a data set this small, or of predictions for it, stay in memory: every table counts them anew
 PREDICT_VERSION = 1  # raise it when a base model's predictions change although weights and frames do not
-TRACKER_VERSION = 3  # raise it when masklets change although settings, weights and frames do not
+TRACKER_VERSION = 4  # raise it when masklets change although settings, weights and frames do not
 
 
 @dataclass(frozen=True)
@@ -125,9 +123,9 @@ def fingerprint(clip: Clip) -> str:
     return digest.hexdigest()[:16]
 
 
-def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
-    """Cut one clip under the settings whose files are missing; runs in a worker process on CPU."""
-    clip, checkpoint, files, alone = job
+def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], Sequence[Path], bool]) -> float:
+    """Cut one clip under the settings whose files are missing, given the files that are there; runs in a worker process on CPU."""
+    clip, checkpoint, files, there, alone = job
     import torch
 
     keep_memory()
@@ -135,7 +133,7 @@ def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], bool]) -> float:
         torch.set_num_threads(1), cv2.setNumThreads(1)
     begun = time.perf_counter()
     wrap = partial(progress, desc=clip.name, total=len(clip)) if alone else None
-    for found in masklet_files.segment_all(_load_sam(checkpoint), clip, tuple(files), progress=wrap):
+    for found in masklet_files.segment_all(_load_sam(checkpoint), clip, tuple(files), progress=wrap, known=[*map(read_masklets, there)]):
         found.save(files[found.settings])
     return time.perf_counter() - begun
 
@@ -153,7 +151,8 @@ def _shares(missing: dict[MaskletSettings, Path]) -> list[dict[MaskletSettings, 
 def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),), clips: Sequence[Clip] = ()) -> dict[MaskletSettings, dict[str, Path]]:
     """Make sure that the masklets of `clips` (default: all) are cached under every setting; return {setting: {clip: file}}.
 
-    Settings that are missing for a clip are cut together, which shares most of their work. On a CPU, clips run in parallel processes
+    Settings that are missing for a clip are cut together, which shares most of their work, and what those that are there have tracked is not tracked
+    again. On a CPU, clips run in parallel processes
     when the model is micro, a few clips of an ablation as two processes each; a large model takes all threads for itself.
     """
     weights = digest(weights_of(study.checkpoint))
@@ -163,26 +162,27 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
         for s in settings:
             key = hashlib.sha256(json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()).hexdigest()[:16]
             files[s][clip.name] = study.cache / "masklets" / f"{clip.name}_{key}.json"
-    lacking = lambda: {clip: absent for clip in clips or study.dataset.clips if (absent := {s: files[s][clip.name] for s in settings if not files[s][clip.name].exists()})}
-    if lacking():
+    wanted = {clip: {s: files[s][clip.name] for s in settings} for clip in clips or study.dataset.clips}
+    if not all(path.exists() for paths in wanted.values() for path in paths.values()):
         with study.alone("masklets"):
-            _cut_all(study, lacking())
+            _cut_all(study, wanted)
     return files
 
 
-def _cut_all(study: Study, missing: dict[Clip, dict[MaskletSettings, Path]]) -> None:
+def _cut_all(study: Study, wanted: dict[Clip, dict[MaskletSettings, Path]]) -> None:
     """Cut clips under the settings whose files are missing, in parallel processes where that helps."""
     from lib import sam
 
+    missing = {clip: absent for clip, paths in wanted.items() if (absent := {s: path for s, path in paths.items() if not path.exists()})}
     n_workers = os.cpu_count()
     small = study.checkpoint == "micro" and not sam.has_gpu()
     few = small and len(missing) < 2 * n_workers  # clips: without splitting them a processor would soon have nothing to do
     parts = [(clip, part) for clip, absent in missing.items() for part in (_shares(absent) if few else [absent])]
     alone = not small or len(parts) == 1
-    jobs = [(clip, study.checkpoint, part, alone) for clip, part in parts]
+    jobs = [(clip, study.checkpoint, part, [path for path in wanted[clip].values() if path.exists()], alone) for clip, part in parts]
     begun = time.perf_counter()
     if not alone and jobs:
-        with ProcessPoolExecutor(min(len(jobs), n_workers), multiprocessing.get_context("spawn"), end_with_parent) as executor:
+        with workers(min(len(jobs), n_workers), "lib.sam", "lib.tracker") as executor:
             list(progress(executor.map(_cut, jobs), desc="masklets", total=len(jobs), unit="part"))
     else:
         for job in jobs:

@@ -42,14 +42,14 @@ def test_by_hand():
     assert distance_to_boundary(truth)[0, [0, 1, 2, 3, 5]].tolist() == [3, 2, 1, 1, 2]  # the last across void
     assert np.isnan(distance_to_boundary(truth)[0, 4])
     predicted = np.array([[0, 5, 0, 0, 1, VOID]], np.uint8)  # wrong at distance 2, 1 and, with nothing predicted, 2
-    assert accuracy_by_distance([truth] * 2, [predicted] * 2, (1, 2)).tolist() == [[2, 0, 2], [4, 4, 2]]
+    assert accuracy_by_distance([truth] * 2, [[predicted] * 2, [truth] * 2], (1, 2)).tolist() == [[[2, 0, 2], [4, 4, 2]], [[4, 4, 2]] * 2]
 
 
 def test_a_diagonal_neighbour_is_further_than_one_pixel():
     truth = np.zeros((3, 3), np.uint8)
     truth[0, 0] = 7
     assert distance_to_boundary(truth)[1, 1] == pytest.approx(2**0.5)
-    assert accuracy_by_distance([truth], [truth], (1, 2)).tolist() == [[3, 3, 3]] * 2
+    assert accuracy_by_distance([truth], [[truth]], (1, 2)).tolist() == [[[3, 3, 3]] * 2]
 
 
 def test_equals_the_slow_oracle():
@@ -59,7 +59,7 @@ def test_equals_the_slow_oracle():
     for truth in truths:
         np.testing.assert_allclose(distance_to_boundary(truth), slow_distance(truth), rtol=1e-6)
     for edges in ((1, 2, 4), (1.5, 3), (2,), ()):
-        assert accuracy_by_distance(truths, predictions, edges).tolist() == slow_counts(truths, predictions, edges).tolist()
+        assert accuracy_by_distance(truths, [predictions], edges)[0].tolist() == slow_counts(truths, predictions, edges).tolist()
 
 
 def test_measured_in_boxes_near_distances_are_the_same():
@@ -80,23 +80,23 @@ def test_a_distance_of_whole_pixels_is_exact():
 
 @pytest.mark.parametrize("truth", [np.full((5, 7), 3, np.uint8), np.pad(np.full((5, 7), 3, np.uint8), 2, constant_values=VOID)])
 def test_without_a_boundary_every_pixel_is_beyond(truth):
-    assert accuracy_by_distance([truth], [truth], (1, 32)).tolist() == [[0, 0, 35]] * 2
+    assert accuracy_by_distance([truth], [[truth]], (1, 32)).tolist() == [[[0, 0, 35]] * 2]
 
 
 def test_void_alone_judges_nothing():
     truth = np.full((5, 7), VOID, np.uint8)
-    counts = accuracy_by_distance([truth], [truth])
+    (counts,) = accuracy_by_distance([truth], [[truth]])
     assert not counts.any() and np.isnan(accuracy([counts])).all()
 
 
 def test_refuses_what_does_not_fit():
     frame = np.zeros((3, 4), np.uint8)
     with pytest.raises(ValueError, match="argument 2 is shorter"):
-        accuracy_by_distance([frame, frame], [frame])
+        accuracy_by_distance([frame, frame], [[frame]])
     with pytest.raises(ValueError, match=r"size \(3, 4\), but got \(4, 3\)"):
-        accuracy_by_distance([frame], [frame.T])
+        accuracy_by_distance([frame], [[frame.T]])
     with pytest.raises(ValueError, match=r"to rise, but got \(2, 1\)"):
-        accuracy_by_distance([frame], [frame], (2, 1))
+        accuracy_by_distance([frame], [[frame]], (2, 1))
     with pytest.raises(ValueError, match="same pixels"):
         accuracy([np.array([[1], [2]])], other=[np.array([[1], [3]])])
 

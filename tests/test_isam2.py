@@ -15,7 +15,8 @@ from lib.data import VOID
 from lib.files import digest
 from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.paths import DATA
-from lib.tracker import as_video_predictor, encode
+from lib.pixels import as_video_predictor
+from lib.tracker import encode
 from toy import clip_of, make_dataset, picture
 
 SIZE = (13, 17)

@@ -158,8 +158,8 @@ def test_hub_gives_the_file_of_the_name(tiny, monkeypatch):
     assert asked == [("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt")]
 
 
-def test_quickened_is_equal_up_to_rounding():
-    """Memory encoder and mask decoder give what sam2's own classes give, for the channel counts of micro, official included."""
+def test_quickened_is_equal_up_to_rounding(monkeypatch):
+    """Memory encoder, mask decoder and memory attention give what sam2's own classes give, for the channel counts of micro, official included."""
     torch.manual_seed(0)
     for channels in (4, 16, 64, 256):
         stock, x = LayerNorm2d(channels), torch.randn(2, channels, 9, 11)
@@ -178,5 +178,13 @@ def test_quickened_is_equal_up_to_rounding():
     with torch.inference_mode():
         expected, found = (m.sam_mask_decoder.predict_masks(maps[2], m.sam_prompt_encoder.get_dense_pe(), clicks, torch.zeros(3, 128, 8, 8), True, maps[:2])[0] for m in (stock, quick))
     assert torch.allclose(found, expected, atol=1e-4) and expected.std() > 0.01
-    assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {sam.FusedLayerNorm2d, sam.FewKeysAttention}
+    frame, memories, turned = torch.randn(3, 64, 128), torch.randn(3, 3 * 64 + 8, 32), {"num_k_exclude_rope": 8}
+    for side, many in ((8, 256), (8, 5), (4, 256)):  # 4: frames of another size than the model was built for
+        monkeypatch.setattr(sam, "QUERIES_AT_ONCE", many)
+        n, keys = side**2, [*range(3 * side**2), *range(192, 200)]
+        with torch.inference_mode():
+            layers = (m.memory_attention.layers[0] for m in (stock, quick))
+            expected, found = (layer.cross_attn_image(frame[:, :n], memories[:, keys] + 1, memories[:, keys], **turned) for layer in layers)
+        assert torch.allclose(found, expected, atol=1e-5) and expected.std() > 0.01
+    assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {sam.FusedLayerNorm2d, sam.FewKeysAttention, sam.NarrowMemoryAttention}
     assert quick.state_dict().keys() == stock.state_dict().keys()

@@ -45,14 +45,15 @@ def test_other_labels_or_another_truth_are_counted_anew(run):
 
 def test_counts_near_the_boundary_are_those_of_the_clip_and_kept(run):
     calls = []
-    labels_of = lambda clip: calls.append(clip.name) or [np.roll(clip.truth(t), 1) for t in range(len(clip))]
-    (first,), (second,) = (scores.score_near_boundary(run, labels_of, lambda clip: "rolled") for _ in range(2))
+    moved = lambda by: (lambda clip: calls.append(by) or [np.roll(clip.truth(t), by) for t in range(len(clip))], lambda clip: f"moved by {by}")
+    ((first,),) = scores.score_near_boundary(run, [moved(1)])
+    (again,), (other,) = scores.score_near_boundary(run, [moved(1), moved(2)])  # only what is not kept is counted
+    assert calls == [1, 2] and first.dtype == again.dtype == np.int64
     (clip,) = run.dataset.clips
     truths = [clip.truth(t) for t in range(len(clip))]
-    assert len(calls) == 1 and first.dtype == second.dtype == np.int64
-    assert first.tolist() == second.tolist() == accuracy_by_distance(truths, [np.roll(t, 1) for t in truths]).tolist()
-    scores.score_near_boundary(run, labels_of, lambda clip: "other")
-    assert len(calls) == 2
+    expected = accuracy_by_distance(truths, [[np.roll(t, by) for t in truths] for by in (1, 2)])
+    assert first.tolist() == again.tolist() == expected[0].tolist() != other.tolist() == expected[1].tolist()
+    assert scores.score_near_boundary(run, []) == []
 
 
 def test_without_a_name_nothing_is_kept(run, tmp_path):

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from lib.config import MaskletSettings
 from lib.data import VOID, DataMissingError, Predictions, write_labels
 from lib.masklets import FrameMasklets, Masklets
 from lib.paths import DATA, ROOT
+from lib.refiner import refine_frame
 from toy import clip_of
 
 
@@ -24,7 +27,7 @@ def mini(tmp_path, monkeypatch):
     calls = []
 
     def cut(job):
-        clip, _, files, _ = job
+        clip, _, files, *_ = job
         for settings, path in files.items():
             calls.append((clip.name, settings))
             Masklets(clip.name, clip.size, settings, (FrameMasklets(0, (), (), (), ()),) * len(clip)).save(path)
@@ -35,7 +38,7 @@ def mini(tmp_path, monkeypatch):
     (root / "val.txt").write_text("val_000\nval_001\n")
     monkeypatch.setattr(study, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(study, "_cut", cut)
-    monkeypatch.setattr(study, "ProcessPoolExecutor", lambda *args, **kwargs: pytest.importorskip("concurrent.futures").ThreadPoolExecutor(1))
+    monkeypatch.setattr(study, "workers", lambda *_: ThreadPoolExecutor(1))
     return study.open_study("mini", str(root)), calls, root
 
 
@@ -65,6 +68,11 @@ def test_few_clips_of_an_ablation_are_several_jobs_each(mini, monkeypatch):
     monkeypatch.setattr(study.os, "cpu_count", lambda: 2)
     study.cut(run, settings)
     assert jobs == [(name, part) for name in ("val_000", "val_001") for part in (settings[1:2], settings[::2], settings[3:])]
+    there = [study.cut(run, settings[:1])[settings[0]][name] for name in ("val_000", "val_001")]
+    monkeypatch.setattr(study, "_cut", lambda job: (there.remove(*job[3]), cut(job)))
+    study.cut(run, (settings[0], MaskletSettings(iou=0.4)))
+    assert there == [], "what is there is handed on"
+    monkeypatch.setattr(study, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
     monkeypatch.setattr(study, "CACHE", study.CACHE / "another")
     monkeypatch.setattr(study.os, "cpu_count", lambda: 1)
     study.cut(run, settings)
@@ -74,11 +82,10 @@ def test_few_clips_of_an_ablation_are_several_jobs_each(mini, monkeypatch):
 def test_workers_end_with_their_parent(tmp_path):
     """A parent that is killed cannot say goodbye: its worker has to notice."""
     script = tmp_path / "parent.py"
-    script.write_text("""import multiprocessing, os, time
-from concurrent.futures import ProcessPoolExecutor
-from lib.progress import end_with_parent
+    script.write_text("""import os, time
+from lib.progress import workers
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as executor:
+    with workers(1) as executor:
         print(executor.submit(os.getpid).result(), flush=True)
         executor.submit(time.sleep, 60)
         time.sleep(60)
@@ -125,6 +132,16 @@ def test_true_regions_bound_what_masks_can_do():
     assert refined.tolist() == [[0, 0, 0, 7, 7], [0, 0, 0, 7, 7], [9, 0, 0, 7, 7]]
 
 
+def test_true_regions_are_masks_that_vote():
+    """Against masks of the parts and the refiner itself, where parts are many, touch, tie and are without votes."""
+    rng = np.random.default_rng(0)
+    truths, bases = (rng.choice([0, 1, 2, VOID], (6, 9, 11), p=p).astype(np.uint8) for p in ((0.4, 0.3, 0.2, 0.1), (0.2, 0.2, 0.1, 0.5)))
+    for truth, base, found in zip(truths, bases, tables.true_regions(clip_of(truths), bases), strict=True):
+        parts = [cv2.connectedComponents((truth == c).astype(np.uint8), connectivity=8)[1] for c in (0, 1, 2)]
+        masks = np.stack([part == i for part in parts for i in range(1, part.max() + 1)])
+        assert found.dtype == np.uint8 and found.tolist() == refine_frame(base, masks).tolist() != base.tolist()
+
+
 def test_ballots_show_the_vote(mini):
     run, _, _ = mini
     semantic = np.array([[18, 18, 15], [18, VOID, 15]], np.uint8)
@@ -151,9 +168,11 @@ def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
     tables.refiner_rows(run, "segformer-n0")
     code = f"""if True:
         import sys
-        from lib import plots, report, study, tables
+        from lib import plots, provenance, report, study, tables
+        from lib.config import MaskletSettings
+        provenance._may_have_gpu = lambda: False  # to name one, torch must be asked
         run = study.open_study("mini", {str(root)!r})
-        assert len(tables.refiner_rows(run, "segformer-n0")) == 4
+        assert len(tables.refiner_rows(run, "segformer-n0")) == 4 and tables.record(run, MaskletSettings())["device"]
         print([name for name in ("torch", "torchvision", "sam2") if name in sys.modules])"""
     environ = {**os.environ, "SAM2VSS_CACHE": str(study.CACHE)}
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environ).stdout.strip() == "[]"

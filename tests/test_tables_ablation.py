@@ -39,7 +39,7 @@ def run(tmp_path, monkeypatch):
     jobs = []
 
     def cut(job):
-        clip, _, files, _ = job
+        clip, _, files, *_ = job
         jobs.append((clip.name, set(files)))
         rle = lambda n: as_text(coco.encode(np.asfortranarray(np.tile(np.arange(SIZE[1]) < n, (SIZE[0], 1)).astype(np.uint8))))
         for setting, path in files.items():
@@ -57,7 +57,7 @@ def run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(studies, "CACHE", tmp_path)
     monkeypatch.setattr(studies, "_cut", cut)
-    monkeypatch.setattr(studies, "ProcessPoolExecutor", lambda *args, **kwargs: ThreadPoolExecutor(1))
+    monkeypatch.setattr(studies, "workers", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(ablation, "predictions_of", predictions_of)
     profile = Profile("toy", "toy", "vspw", "", ablation_clips=2, models=(("a-0", "A", "0"), ("b-1", "B", "1")))
     return studies.Study(profile, tmp_path, Dataset("toy", "val", ("left", "right", "noise"), clips), "micro"), jobs

@@ -37,7 +37,7 @@ def run(tmp_path, monkeypatch):
     asked = []
 
     def cut(job):
-        clip, _, files, _ = job
+        clip, _, files, *_ = job
         rle = as_text(coco.encode(np.asfortranarray(np.tile(np.arange(SIZE[1]) < 6, (SIZE[0], 1)).astype(np.uint8))))
         for settings, path in files.items():
             asked.append(settings)
@@ -54,7 +54,7 @@ def run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(studies, "CACHE", tmp_path)
     monkeypatch.setattr(studies, "_cut", cut)
-    monkeypatch.setattr(studies, "ProcessPoolExecutor", lambda *args, **kwargs: ThreadPoolExecutor(1))
+    monkeypatch.setattr(studies, "workers", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(studies, "predictions_of", predictions_of)
     monkeypatch.setattr(refiner, "predictions_of", predictions_of)
     profile = Profile("toy", "toy", "vipseg", "", cross="toy", models=(("cavis-r50", "CAVIS", "R50"), ("dvis-swinl", "DVIS", "Swin-L")))

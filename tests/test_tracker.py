@@ -11,7 +11,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from stock import propose as stock_propose
 from stock import track as stock_track
 
-from lib import masklets, sam, tracker
+from lib import masklets, pixels, sam, tracker
 from lib.config import MaskletSettings, Shortcuts
 from lib.data import Clip
 from lib.mini.scenes import make_scene, render
@@ -104,6 +104,30 @@ def test_shared_settings_equal_each_alone(frames, micro):
     assert len(set(found)) > 6 and min(map(min, found)) > 0, "the settings must differ for this to mean anything"
 
 
+def test_what_is_known_is_not_tracked_again(frames, micro, monkeypatch):
+    tracked = []
+    begin = tracker.Group.__init__
+    monkeypatch.setattr(tracker.Group, "__init__", lambda group, sam, start, end, members, *rest: tracked.append((start, len(members))) or begin(group, sam, start, end, members, *rest))
+    base = MaskletSettings(window=4, grid=5)
+    settings = tuple(replace(base, **fields) for fields in ({}, {"window": 2}, {"iou": 0.4}, {"grid": 4}))
+    found = {}
+    known = masklets.segment_all(micro, clip_of(frames), settings[:1])
+    others = [replace(m, frames=tuple(replace(f, iou=f.iou[::-1]) for f in m.frames)) for m in known]  # those of another model, say
+    for name, given in (("alone", ()), ("known", known), ("others", others)):
+        tracked.clear()
+        found[name] = masklets.segment_all(micro, clip_of(frames), settings, known=given), sorted(tracked)
+    assert found["others"][1] == found["alone"][1] != found["known"][1]
+    less = sum(n for _, n in found["alone"][1]) - sum(n for _, n in found["known"][1])
+    assert less == len(known[0].frames[0].ids) + len(known[0].frames[4].ids) > 4, "of both its windows"
+    for name in ("known", "others"):
+        for first, again in zip(found["alone"][0], found[name][0]):
+            for t, (a, b) in enumerate(zip(first.frames, again.frames, strict=True)):
+                assert (a.start, a.ids, a.iou, a.stability) == (b.start, b.ids, b.iou, b.stability)
+                assert not a.ids or ious(first.masks(t), again.masks(t)).min() >= 0.999
+    tracked.clear()
+    assert masklets.segment_all(micro, clip_of(frames), settings[:1], known=known) == known and not tracked
+
+
 def test_ids_are_new_in_each_window(frames, micro):
     found = masklets.segment(micro, clip_of(frames), LOOSE)
     first, second = set(found.frames[0].ids), set(found.frames[3].ids)
@@ -117,10 +141,10 @@ def test_nothing_found_is_no_error(frames, micro):
 
 def test_memory_is_bounded_by_the_model_not_the_window(frames, micro):
     """After many frames a group holds the prompted frame and as many others as the model looks at."""
-    rles = tracker.encode_rles(torch.from_numpy(np.stack([frames[0][..., 0] > 128])))
+    rles = pixels.encode_rles(torch.from_numpy(np.stack([frames[0][..., 0] > 128])))
     with torch.inference_mode():
         group = tracker.Group(micro, 0, 20, [0], rles, 8)
-        encoded = tracker.encode(micro, tracker.as_video_predictor(frames[0], micro.image_size))
+        encoded = tracker.encode(micro, pixels.as_video_predictor(frames[0], micro.image_size))
         for t in range(12):
             group.step(t, 20, encoded)
     history = group.batches[0][1]
@@ -133,17 +157,20 @@ def logits_of(model, frames, length) -> list[torch.Tensor]:
     """Track two halves of the first frame through as many frames."""
     halves = torch.zeros(2, *frames[0].shape[:2], dtype=torch.bool)
     halves[0, :120], halves[1, :, 200:] = True, True
-    group = tracker.Group(model, 0, length, [0, 1], tracker.encode_rles(halves), 8)
-    encoded = [tracker.encode(model, tracker.as_video_predictor(frame, model.image_size)) for frame in frames[:length]]
+    group = tracker.Group(model, 0, length, [0, 1], pixels.encode_rles(halves), 8)
+    encoded = [tracker.encode(model, pixels.as_video_predictor(frame, model.image_size)) for frame in frames[:length]]
     return [group.step(t, length, encoded[t]) for t in range(length)]
 
 
-def test_what_is_computed_once_for_all_objects_is_what_each_would_compute(frames, micro, monkeypatch):
-    once = logits_of(micro, frames, 3)
-    assert not {"_forward_sa", "forward"} & {*vars(micro.memory_attention.layers[0]), *vars(micro.memory_encoder.pix_feat_proj)}, "the model is left as it was"
-    monkeypatch.setattr(tracker, "_once_for_all_objects", lambda model: nullcontext())
+def test_what_is_computed_once_for_all_is_what_each_would_compute(frames, micro, monkeypatch):
+    once, clicked = logits_of(micro, frames, 3), tracker.propose(micro, frames[0], [LOOSE])
+    assert not [name for name, module in micro.named_modules() if {"_forward_sa", "forward"} & vars(module).keys()], "the model is left as it was"
+    monkeypatch.setattr(tracker, "_once", lambda *functions: nullcontext())
     for found, each in zip(once, logits_of(micro, frames, 3)):
         torch.testing.assert_close(found, each, rtol=1e-3, atol=1e-3)
+    each = tracker.propose(micro, frames[0], [LOOSE])
+    torch.testing.assert_close(clicked.iou, each.iou, rtol=1e-4, atol=1e-4)
+    assert coco.iou(clicked.rles, each.rles, [0] * len(each.rles)).diagonal().min() > 0.999 and len(each.rles) > 4
 
 
 def test_a_track_of_one_frame_is_the_start_of_a_longer_one(frames, micro):
@@ -160,16 +187,16 @@ def test_clean_fills_holes_and_drops_specks():
     mask[1, 10] = 1  # speck of 1
     expected = mask.copy()
     expected[3, 3], expected[1, 10] = 1, 0
-    assert (tracker.clean(mask, 1) == expected).all()
+    assert (pixels.clean(mask, 1) == expected).all()
     expected[5:7, 4:6] = 1
-    assert (tracker.clean(mask, 4) == expected).all()
-    assert (tracker.clean(mask[:, 9:], 4) == mask[:, 9:]).all(), "the largest part stays, however small"
+    assert (pixels.clean(mask, 4) == expected).all()
+    assert (pixels.clean(mask[:, 9:], 4) == mask[:, 9:]).all(), "the largest part stays, however small"
 
 
 def test_clean_is_off_unless_asked_for(frames, micro):
     plain, cleaned = masklets.segment_all(micro, clip_of(frames[:1]), (MaskletSettings(iou=0.3, stability=0.3), MaskletSettings(iou=0.3, stability=0.3, clean_px=60)))
     assert len(plain.frames[0].ids) == len(cleaned.frames[0].ids) > 0
-    expected = np.stack([tracker.clean(m, 60) for m in plain.masks(0)])
+    expected = np.stack([pixels.clean(m, 60) for m in plain.masks(0)])
     assert (cleaned.masks(0) == expected).all()
 
 

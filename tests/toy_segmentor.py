@@ -40,7 +40,7 @@ def masks(picture):
 
 
 def cut(job):
-    clip, _, files, _ = job
+    clip, _, files, *_ = job
     for settings, path in files.items():
         frames = []
         for t in range(len(clip)):

@@ -16,8 +16,9 @@ from lib.config import MaskletSettings, batch_size
 from lib.encoders import proposals
 from lib.files import write_json
 from lib.mini.scenes import SEEDS, make_scene, render
+from lib.pixels import as_video_predictor, encode_rles
 from lib.sam import load
-from lib.tracker import Group, as_video_predictor, encode, encode_rles
+from lib.tracker import Group, encode
 
 log = logging.getLogger(__name__)
 REGION_FRAC = 0.01  # a true region counts from this share of the frame

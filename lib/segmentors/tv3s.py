@@ -57,7 +57,7 @@ class Recurrence(torch.autograd.Function):
         return torch.cat([torch.zeros_like(grad[:, :1]), grad[:, 1:] * states[:, :-1]], 1), grad, None
 
 
-def scan(u, dt, rates, b, c, state, *, chunk=16, solve=in_turn):
+def scan(u, dt, rates, b, c, state, *, chunk=16, solve=in_turn, read=True):
     """Run a selective state space model over sequences: s_t = exp(dt_t rates) s_(t-1) + dt_t u_t b_t, y_t = c_t s_t.
 
     Args:
@@ -67,9 +67,10 @@ def scan(u, dt, rates, b, c, state, *, chunk=16, solve=in_turn):
         state: (M, N, D), of the tokens before.
         chunk: tokens whose states are held at a time; it bounds memory and does not change the result.
         solve: `in_turn` or `by_doubling`.
+        read: whether y is wanted.
 
     Returns:
-        y (M, L, D) and the state after the last token.
+        y (M, L, D), or None, and the state after the last token.
 
     Source: Mamba (Gu & Dao, 2023), Algorithm 2.
     """
@@ -81,9 +82,10 @@ def scan(u, dt, rates, b, c, state, *, chunk=16, solve=in_turn):
         inputs = torch.mul((dt_ * u_)[:, :, None], b_[..., None], out=room[1])
         inputs[:, 0].addcmul_(decay[:, 0], state)
         states = Recurrence.apply(decay, inputs, solve) if torch.is_grad_enabled() else solve(decay, inputs)
-        outputs.append((c_[:, :, None] @ states)[:, :, 0])
+        if read:
+            outputs.append((c_[:, :, None] @ states)[:, :, 0])
         state = states[:, -1].clone()
-    return torch.cat(outputs, 1), state
+    return torch.cat(outputs, 1) if read else None, state
 
 
 class Mamba(nn.Module):
@@ -106,28 +108,32 @@ class Mamba(nn.Module):
         dt = torch.exp(torch.empty(inner).uniform_(-6.9, -2.3))  # first step sizes of 0.001 to 0.1
         self.dt_proj.bias.data.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt
 
-    def forward(self, x, memory=None):
+    def forward(self, x, memory=None, read=True):
         """Read sequences on from where they stopped.
 
         Args:
             x: (M, L, C).
             memory: what the call for the tokens before returned; None at the beginning.
+            read: whether what comes out is wanted; else only what is remembered is computed.
 
         Returns:
-            (M, L, C), and memory: the last inputs of the convolution (M, 3, 2C) and the state (M, 16, 2C).
+            (M, L, C), or None, and memory: the last inputs of the convolution (M, 3, 2C) and the state (M, 16, 2C).
         """
         (n, length), inner = x.shape[:2], self.D.numel()
-        u, z = self.in_proj(x).chunk(2, -1)  # (M, L, 2C)
+        u, z = self.in_proj(x).chunk(2, -1) if read else (F.linear(x, self.in_proj.weight[:inner]), None)  # (M, L, 2C)
         before, state = memory or (u.new_zeros(n, TAPS - 1, inner), u.new_zeros(n, STATE, inner, dtype=torch.float32))
         u = torch.cat([before, u], 1)
         before, taps = u[:, -(TAPS - 1):].clone(), self.conv1d.weight[:, 0].T
-        u = F.silu(self.conv1d.bias + sum(taps[i] * u[:, i:i + length] for i in range(TAPS)))
+        mixed = self.conv1d.bias
+        for i in range(TAPS):
+            mixed = torch.addcmul(mixed, taps[i], u[:, i:i + length])
+        u = F.silu(mixed)
         dt, b, c = self.x_proj(u).split((self.rank, STATE, STATE), -1)
         dt = F.softplus(self.dt_proj(dt))
         with torch.autocast(x.device.type, enabled=False):  # rounding would add up along the sequence
             how = {"chunk": 16, "solve": in_turn} if x.device.type == "cpu" else {"chunk": 64, "solve": by_doubling}
-            y, state = scan(u.float(), dt.float(), -self.A_log.float().exp().T, b.float(), c.float(), state, **how)
-        return self.out_proj((y + self.D * u) * F.silu(z)), (before, state)
+            y, state = scan(u.float(), dt.float(), -self.A_log.float().exp().T, b.float(), c.float(), state, read=read, **how)
+        return self.out_proj(torch.addcmul(y, self.D, u) * F.silu(z)) if read else None, (before, state)
 
 
 @lru_cache(maxsize=16)
@@ -166,15 +172,16 @@ class Layer(nn.Module):
         self.mixer = Mamba(dim)
         self.shifted = shifted
 
-    def forward(self, x, memories):
-        """(B, H, W, C) of one frame -> what is to be added to it; `memories` has an entry per shape of window and is updated."""
+    def forward(self, x, memories, read=True):
+        """(B, H, W, C) of one frame -> what is to be added to it, or None; `memories` has an entry per shape of window and is updated."""
         groups, order = sequences(*x.shape[1:3], self.shifted)
         tokens, outputs = self.norm(x).flatten(1, 2), []
         for i, group in enumerate(groups):
             windows = tokens[:, group.to(x.device)].flatten(0, 1)  # (B * n, L, C)
-            y, memories[i] = self.mixer(windows, memories.get(i))
-            outputs.append(y.reshape(len(x), -1, x.shape[3]))
-        return torch.cat(outputs, 1)[:, order.to(x.device)].view(x.shape)
+            y, memories[i] = self.mixer(windows, memories.get(i), read)
+            if read:
+                outputs.append(y.reshape(len(x), -1, x.shape[3]))
+        return torch.cat(outputs, 1)[:, order.to(x.device)].view(x.shape) if read else None
 
 
 class VideoStates(nn.Module):
@@ -185,12 +192,14 @@ class VideoStates(nn.Module):
         self.layers = nn.ModuleList(Layer(dim, i % 2 == 1) for i in range(depth))
         self.norm_f = nn.RMSNorm(dim, eps=1e-5)
 
-    def forward(self, x, state):
-        """Read one frame (B, H, W, C) -> (B, H, W, C); `state`, a dict that is empty before the first frame, is updated."""
+    def forward(self, x, state, read=True):
+        """Read one frame (B, H, W, C) -> (B, H, W, C), or None if that is not wanted; `state`, a dict that is empty before the first frame, is updated."""
         x = x.float()  # the sum of all layers is kept in full precision
-        for i, layer in enumerate(self.layers):
+        *layers, last = self.layers
+        for i, layer in enumerate(layers):
             x = x + layer(x, state.setdefault(i, {}))
-        return self.norm_f(x)
+        added = last(x, state.setdefault(len(layers), {}), read)
+        return self.norm_f(x + added) if read else None
 
 
 class TV3SHead(ClipHead):
@@ -210,9 +219,10 @@ class TV3SHead(ClipHead):
         size = [-(-(n // 2) // WINDOW) * WINDOW for n in features[0].shape[2:]]
         return (F.interpolate(self.fuse(features) if fused is None else fused, size, mode="bilinear"),)
 
-    def follow(self, parts, state):
-        """Read one frame of B clips: a tuple of (B, dim, h, w) of `prepare` -> (B, dim, h, w); `state` as for `VideoStates`."""
-        return self.vs(parts[0].permute(0, 2, 3, 1), state).permute(0, 3, 1, 2)
+    def follow(self, parts, state, read=True):
+        """Read one frame of B clips: a tuple of (B, dim, h, w) of `prepare` -> (B, dim, h, w); `state` and `read` as for `VideoStates`."""
+        followed = self.vs(parts[0].permute(0, 2, 3, 1), state, read)
+        return followed.permute(0, 3, 1, 2) if read else None
 
     def classify(self, followed, size):
         """(B, dim, h, w) of `follow` -> logits (B, n_classes, *size)."""
@@ -228,10 +238,10 @@ class TV3SHead(ClipHead):
         Returns:
             Logits (B, n_classes, *size).
         """
-        state = {}
-        for t in range(parts[0].shape[1]):
-            followed = self.follow([part[:, t] for part in parts], state)
-        return self.classify(followed, size)
+        state, last = {}, parts[0].shape[1] - 1
+        for t in range(last):
+            self.follow([part[:, t] for part in parts], state, read=False)
+        return self.classify(self.follow([part[:, last] for part in parts], state), size)
 
     def stream(self, features, state):
         """Segment every frame of a clip: features c1..c4 of T frames -> logits (T, n_classes, H/4, W/4); `state` as for `VideoStates`."""

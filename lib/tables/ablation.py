@@ -13,9 +13,9 @@ from lib.data import Predictions
 from lib.metrics import ClipCounts
 from lib.paper import ABLATED_MODEL, read_paper_table
 from lib.report import COLUMNS, METRICS
-from lib.scores import content, score
+from lib.scores import score
 from lib.study import NotRun, Study, cut, predictions_of, read_masklets
-from lib.tables.refiner import LABELS, refined
+from lib.tables.refiner import LABELS, of_base, of_refined
 from lib.tables.rows import MARGIN, Gain, paired, record, setting_note, tidy, verdict
 
 DEFAULT = MaskletSettings()
@@ -121,11 +121,8 @@ def ablation_counts(study: Study, number: int, model: str = "", clips: int = 0) 
 
 def _counts(study: Study, number: int, predictions: dict[str, Predictions]) -> dict[str, list[ClipCounts]]:
     """Score the base and each value on the clips of `study`."""
-    of = lambda clip: predictions[clip.name]
-    return {
-        "base": score(study, of, lambda clip: f"base {content(of(clip))}"),
-        **{value: refined(study, predictions, files) for value, files in _files(study, number).items()},
-    }
+    labels = {"base": of_base(predictions), **{value: of_refined(predictions, files) for value, files in _files(study, number).items()}}
+    return {kind: score(study, *of) for kind, of in labels.items()}
 
 
 def _files(study: Study, number: int) -> dict[str, dict[str, Path]]:

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import importlib.metadata
 import os
 import platform
 import re
@@ -21,6 +22,7 @@ from lib.data import Clip
 from lib.files import digest
 from lib.flops import calibrate, of_peak, size_of
 from lib.metrics import count_clip
+from lib.provenance import device
 from lib.refiner import refine_frame
 from lib.report import COLUMNS
 from lib.study import TRACKER_VERSION, Study, fingerprint
@@ -64,7 +66,7 @@ def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_object
     """
     import torch
 
-    from lib import tracker
+    from lib import pixels, tracker
 
     if n_objects is not None and n_objects < 1:
         raise ValueError(f"Expected `n_objects` to be 1 or more, but got {n_objects!r}.")
@@ -82,7 +84,7 @@ def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_object
                     chosen, rles = list(range(n_objects)), grid_cells(n_objects, clip.size)
                 group, found.masklets = tracker.Group(sam, 0, length, chosen, rles, batch_size(sam.device.type)) if chosen else None, len(chosen)
             with found.stage("encoder"):
-                encoded = tracker.encode(sam, tracker.as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
+                encoded = tracker.encode(sam, pixels.as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
             with found.stage("tracking"):
                 masks = group.rles(t, length, encoded, clip.size) if group else []
             with found.stage("vote"):
@@ -104,7 +106,7 @@ def grid_cells(n: int, size: tuple[int, int]) -> list[dict]:
     """Cut a frame of H x W pixels into a grid of n cells or more; return the first n as RLE."""
     import torch
 
-    from lib.tracker import encode_rles
+    from lib.pixels import encode_rles
 
     side = int(np.ceil(np.sqrt(n)))
     rows, columns = (np.arange(length) * side // length for length in size)
@@ -139,10 +141,8 @@ def cost_table(study: Study, settings: MaskletSettings, objects: Sequence[int], 
 
 def timed_on(study: Study, clip: Clip) -> list:
     """Name what a time depends on: model, clip and machine."""
-    import torch
-
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return [VERSION, TRACKER_VERSION, digest(weights_of(study.checkpoint)), fingerprint(clip), platform.node(), os.cpu_count(), device, torch.__version__]
+    machine = platform.node(), os.cpu_count(), device(), importlib.metadata.version("torch")
+    return [VERSION, TRACKER_VERSION, digest(weights_of(study.checkpoint)), fingerprint(clip), *machine]
 
 
 def _measured(study: Study, runs: Sequence[tuple[str, MaskletSettings, int | None]]) -> dict:

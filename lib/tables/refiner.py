@@ -1,6 +1,6 @@
 """Table 1: SAM 2 as refiner, with two controls of our own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -9,12 +9,12 @@ import pandas as pd
 
 from lib.config import MaskletSettings, VoteSettings
 from lib.data import Clip, Predictions
-from lib.files import classes_in
+from lib.files import VOID, classes_in
 from lib.metrics import ClipCounts
 from lib.paper import read_paper_table
-from lib.refiner import paint, per_pixel_majority, refine_clip, vote
+from lib.refiner import per_pixel_majority, refine_clip
 from lib.report import COLUMNS
-from lib.scores import content, score
+from lib.scores import Labels, content, score
 from lib.study import NotRun, Study, cut, predictions_of, read_masklets
 from lib.tables.rows import Gain, paired, setting_note, tidy, verdict
 
@@ -24,13 +24,19 @@ LABELS = {"base": "{}", "refined": "SAM2-{}", "majority": "Majority-{}", "region
 def true_regions(clip: Clip, predictions: Predictions) -> Iterator[np.ndarray]:
     """Control: the vote over the truth's own regions (8-connected parts of a class), the bound of what masks can do for this base."""
     for t in range(len(clip)):
-        truth = clip.truth(t)
-        masks = []
+        truth, base = clip.truth(t), predictions[t]
+        regions, n = np.zeros(truth.shape, np.int32), 1  # numbered from 1; 0 is void
         for c in classes_in(truth):
-            n, parts = cv2.connectedComponents((truth == c).astype(np.uint8), connectivity=8)
-            masks += [parts == i for i in range(1, n)]
-        masks = np.stack(masks) if masks else np.zeros((0, *truth.shape), bool)
-        yield paint(predictions[t], masks, vote(predictions[t], masks))
+            own = cv2.compare(truth, int(c), cv2.CMP_EQ)
+            x, y, width, height = cv2.boundingRect(own)
+            box = slice(y, y + height), slice(x, x + width)
+            n_parts, parts = cv2.connectedComponents(own[box], connectivity=8)
+            np.copyto(regions[box], parts + (n - 1), where=parts > 0)
+            n += n_parts - 1
+        votes = np.bincount(regions.ravel() * 256 + base.ravel(), minlength=256 * n).reshape(n, 256)
+        votes[0] = votes[:, VOID] = 0
+        winner = votes.argmax(1).astype(np.uint8)  # the lowest class id of equals
+        yield np.where(votes.any(1)[regions], winner[regions], base)
 
 
 def refiner_rows(study: Study, name: str, settings: MaskletSettings = MaskletSettings(), votes: VoteSettings = VoteSettings()) -> dict[str, list[ClipCounts]]:
@@ -47,19 +53,24 @@ def refiner_rows(study: Study, name: str, settings: MaskletSettings = MaskletSet
     of = lambda clip: predictions[clip.name]
     found = lambda clip: read_masklets(files[clip.name])
     return {
-        "base": score(study, of, lambda clip: f"base {content(of(clip))}"),
-        "refined": refined(study, predictions, files, votes),
+        "base": score(study, *of_base(predictions)),
+        "refined": score(study, *of_refined(predictions, files, votes)),
         "majority": score(study, lambda clip: per_pixel_majority(of(clip), found(clip)), lambda clip: f"majority {content(of(clip))} {settings.window}"),
         "regions": score(study, lambda clip: true_regions(clip, of(clip)), lambda clip: f"regions {content(of(clip))}"),
     }
 
 
-def refined(study: Study, predictions: dict[str, Predictions], files: dict[str, Path], votes: VoteSettings = VoteSettings(), count: Callable = score) -> list:
-    """Score predictions refined with the masklets in `files`, both by clip; `count` is a function of `lib.scores`."""
-    return count(
-        study, lambda clip: refine_clip(predictions[clip.name], read_masklets(files[clip.name]), votes),
+def of_base(predictions: dict[str, Predictions]) -> Labels:
+    """A base model's predictions by clip, as `lib.scores` counts them."""
+    return lambda clip: predictions[clip.name], lambda clip: f"base {content(predictions[clip.name])}"
+
+
+def of_refined(predictions: dict[str, Predictions], files: dict[str, Path], votes: VoteSettings = VoteSettings()) -> Labels:
+    """Predictions refined with the masklets in `files`, both by clip, as `lib.scores` counts them."""
+    return (
+        lambda clip: refine_clip(predictions[clip.name], read_masklets(files[clip.name]), votes),
         lambda clip: f"refined {content(predictions[clip.name])} {files[clip.name].name} {votes}",
-    )  # fmt: skip
+    )
 
 
 def refiner_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> tuple[pd.DataFrame, dict, dict]:

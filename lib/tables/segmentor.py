@@ -16,6 +16,7 @@ from lib.paper import read_paper_table
 from lib.report import COLUMNS
 from lib.scores import content, score
 from lib.study import NotRun, Study, cut, predictions_of, read_masklets
+from lib.tables.refiner import of_base
 from lib.tables.rows import Gain, paired, record, setting_note, tidy, verdict
 
 I_SAM2, I_SAM2_BASE, BOUND = "I-SAM2", "I-SAM2_base", "TrueLabels-SAM2"
@@ -82,7 +83,7 @@ def segmentor_rows(study: Study, settings: SegmentorSettings = SegmentorSettings
         if isinstance(base, NotRun):
             reasons[row] = str(base)
         else:
-            rows[row] = score(study, lambda clip: base[clip.name], lambda clip: f"base {content(base[clip.name])}")
+            rows[row] = score(study, *of_base(base))
     sources = [(name, f"I-{method}", backbone, bases[method, backbone]) for name, method, backbone in models_of(study, settings.models)]
     for features, method, backbone, base in [*sources, (SAM, I_SAM2, "", bases[fill])]:
         classes = _attempt(lambda: _classes(study, features, files, settings))

@@ -13,9 +13,9 @@ from lib.config import MaskletSettings
 from lib.data import Clip, Predictions
 from lib.metrics import ClipCounts, left_out, per_class, per_clip
 from lib.refiner import refine_clip
-from lib.scores import content, score, score_near_boundary
+from lib.scores import score, score_near_boundary
 from lib.study import NotRun, Study, cut, masklets_of, predictions_of
-from lib.tables.refiner import refined
+from lib.tables.refiner import of_base, of_refined
 
 KINDS = ("base", "refined")
 Counts = dict[str, dict[str, list]]  # {model: {"base", "refined": an entry per clip}}
@@ -46,12 +46,10 @@ def details(study: Study, settings: MaskletSettings = MaskletSettings(), models:
     else:  # the table says why others cannot be run
         predictions = {name: found for names in (labels, reversed(labels)) for name, found in islice(_runnable(study, names), 1)}
     files = cut(study, (settings,))[settings] if predictions else {}
-    counts, near = {}, {}
-    for name, found in predictions.items():
-        for count, kept in ((score, counts), (score_near_boundary, near)):
-            base = count(study, lambda clip: found[clip.name], lambda clip: f"base {content(found[clip.name])}")
-            kept[labels.get(name, name)] = dict(zip(KINDS, (base, refined(study, found, files, count=count))))
-    return Details(tuple(predictions), by_class(counts, study.dataset.classes), by_clip(counts), by_distance(near))
+    judged = [kind for found in predictions.values() for kind in (of_base(found), of_refined(found, files))]
+    counts, near = [score(study, *kind) for kind in judged], score_near_boundary(study, judged)
+    by_model = lambda scores: {labels.get(name, name): dict(zip(KINDS, pair)) for name, pair in zip(predictions, zip(scores[::2], scores[1::2]))}
+    return Details(tuple(predictions), by_class(by_model(counts), study.dataset.classes), by_clip(by_model(counts)), by_distance(by_model(near)))
 
 
 def _runnable(study: Study, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Predictions]]]:
