@@ -158,7 +158,7 @@ def _execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any])
         *(str(name).replace("{", "{{").replace("}", "}}") for name in (path, output)),  # papermill formats paths
         parameters=dict(parameters), kernel_name=KERNEL["name"], cwd=str(cwd), start_timeout=START_TIMEOUT_S,
         progress_bar=False if quiet() else {"desc": path.stem}, coalesce_streams=True,
-        extra_arguments=["--log-level=ERROR"],  # of the kernel, which warns about its transport at every start
+        extra_arguments=["--log-level=CRITICAL"],  # or the kernel logs its transport at every start and, now and then, the interrupt that ends it
     )
     notebook = nbformat.read(output, as_version=4)
     if any(found.output_type == "error" for cell in notebook.cells for found in cell.get("outputs", [])):
