@@ -87,6 +87,7 @@ def browser(tmp_path_factory):
         options.add_argument(argument)
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     driver.set_script_timeout(START_S)
+    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})  # some versions give a headless page no focus: no widget is JupyterLab's current one then
     yield driver
     driver.quit()
 
