@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from lib.config import ClassifierConfig, from_dict
-from lib.files import NO_CLASS, DataError, DataMissingError, problem
+from lib.files import NO_CLASS, DataError, DataMissingError, problem, replacing
 
 LOG = ("epoch", "train_loss", "val_loss", "val_accuracy")
 
@@ -49,14 +48,11 @@ class Classifier:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file with its configuration and `about` as metadata, and the log beside it as CSV."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path.with_suffix(".csv"), "w", newline="") as file:
+        with replacing(Path(path).with_suffix(".csv")) as part, open(part, "w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([LOG, *((line["epoch"], *(f"{line[k]:.4f}" for k in LOG[1:])) for line in self.log)])
         tensors = {**self.network.state_dict(), "mean": self.mean, "std": self.std}
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_bytes(to_safetensors(tensors, {"config": json.dumps(asdict(self.config)), "about": json.dumps(self.about)}))
-        os.replace(part, path)
+        with replacing(path) as part:
+            part.write_bytes(to_safetensors(tensors, {"config": json.dumps(asdict(self.config)), "about": json.dumps(self.about)}))
 
 
 def load(path: str | Path) -> Classifier:

@@ -191,8 +191,24 @@ def classes_in(labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[:VOID])  # eight times faster than np.unique
 
 
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write a file whole or not at all: yields a temporary name beside it, which takes its place at the end, or is removed if that is not reached.
+
+    Folders are made as needed. The temporary name is hidden, so no folder of frames shows it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_labels(path: str | Path, labels: np.ndarray, palette: np.ndarray | None = None) -> None:
-    """Write a label map as an 8-bit palette PNG, atomically; folders are made as needed.
+    """Write a label map as an 8-bit palette PNG, whole or not at all.
 
     Args: labels: (H, W) uint8; palette: (256, 3) uint8 RGB, PALETTE when None.
     Raises: ValueError for another shape or dtype; whatever writing raises, with nothing left behind.
@@ -203,30 +219,28 @@ def write_labels(path: str | Path, labels: np.ndarray, palette: np.ndarray | Non
         raise ValueError(f"{path}: expected `labels` to be (H, W) uint8, but got {labels.shape} {labels.dtype}. Cast class ids to uint8.")
     if palette.shape != (256, 3) or palette.dtype != np.uint8:
         raise ValueError(f"{path}: expected `palette` to be (256, 3) uint8, but got {palette.shape} {palette.dtype}. Pad it to 256 rows.")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.ascontiguousarray(labels))
     image.putpalette(palette.tobytes())
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        image.save(partial, format="PNG")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        image.save(part, format="PNG")
 
 
 def write_json(path: str | Path, result: dict) -> None:
-    """Write a result as JSON, atomically; folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    """Write a result as JSON, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write arrays by name as npz, whole or not at all."""
+    with replacing(path) as part, open(part, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read what `write_arrays` wrote; never unpickles."""
+    with np.load(path, allow_pickle=False) as saved:
+        return dict(saved)
 
 
 class _Video:

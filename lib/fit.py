@@ -8,7 +8,6 @@
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,9 +19,9 @@ import numpy as np
 
 from lib import isam2
 from lib.checkpoints import weights_of
-from lib.config import ClassifierConfig, MaskletSettings
+from lib.config import ClassifierConfig
 from lib.data import Clip, DataMissingError, Dataset, read_dataset
-from lib.files import digest
+from lib.files import digest, read_arrays, write_arrays
 from lib.mini.write import CLIPS, write_split
 from lib.paths import DATA
 from lib.progress import progress
@@ -89,11 +88,11 @@ def fit(study: Study, names: Sequence[str], config: ClassifierConfig = Classifie
 
         samples = isam2.gather([_encoder(study, name) for name in missing], bar, proposals(_load_sam(study.checkpoint)))
         for name in missing:
-            _save_vectors(files[name], samples.vectors[name], samples.labels, samples.clips)
+            write_arrays(files[name], vectors=samples.vectors[name], labels=samples.labels, clips=samples.clips)
     fitted = {}
     for name in names:
-        with np.load(files[name], allow_pickle=False) as saved:
-            found = mlp.fit(saved["vectors"], saved["labels"], saved["clips"], len(study.dataset.classes), config)
+        saved = read_arrays(files[name])
+        found = mlp.fit(saved["vectors"], saved["labels"], saved["clips"], len(study.dataset.classes), config)
         about = {"features": name, "features_digest": digest(weights[name]), "masks_digest": masks_digest, "frames_digest": frame_digest,
                  "dataset": study.dataset.name, **found.about}  # fmt: skip
         fitted[name] = replace(found, about=about)
@@ -223,10 +222,3 @@ def _frames_digest(clip: Clip, frames: tuple[int, ...]) -> str:
         found.update(np.ascontiguousarray(clip.image(t)))
         found.update(np.ascontiguousarray(clip.truth(t)))
     return found.hexdigest()
-
-
-def _save_vectors(path: Path, vectors: np.ndarray, labels: np.ndarray, clips: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part.npz")
-    np.savez(part, vectors=vectors, labels=labels, clips=clips)
-    os.replace(part, path)

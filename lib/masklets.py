@@ -8,7 +8,6 @@
 
 import itertools
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from pycocotools import mask as coco
 
 from lib.config import MaskletSettings, from_dict
 from lib.data import Clip, DataError, DataMissingError
+from lib.files import replacing
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,10 @@ class Masklets:
         return self.frames[t].masks(self.size)
 
     def save(self, path: str | Path) -> None:
-        """Write SA-V's masklet JSON (frames x masklets of COCO RLE), frame by frame, under a temporary name first.
+        """Write SA-V's masklet JSON (frames x masklets of COCO RLE), frame by frame, whole or not at all.
 
         A masklet lives in its own window; on all other frames it is an empty mask, so that every frame lists every masklet, as in SA-V.
         """
-        path = Path(path)
         height, width = self.size
         born, areas, seen = {}, {}, {}
         for frame in self.frames:
@@ -82,15 +81,12 @@ class Masklets:
             "masklet_predicted_iou": [born[i][1] for i in ids], "masklet_stability_score": [born[i][2] for i in ids],
             "frame_window_start": [frame.start for frame in self.frames], "settings": asdict(self.settings),
         }  # fmt: skip
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with open(part, "w") as file:
+        with replacing(path) as part, open(part, "w") as file:
             file.write(json.dumps(head)[:-1] + ', "masklet": [')
             for t, frame in enumerate(self.frames):
                 here = dict(zip(frame.ids, frame.rles))
                 file.write(", " * (t > 0) + json.dumps([here.get(i, empty) for i in ids]))
             file.write("]}")
-        os.replace(part, path)
 
 
 def read(path: str | Path) -> Masklets:

@@ -2,9 +2,9 @@
 
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib.files import DataMissingError, problem
+from lib.files import DataMissingError, problem, replacing
 from lib.plots.style import small_png
 
 LABELS = ("method", "backbone", "setting")
@@ -177,18 +177,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files under temporary names and put them in place when all are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = {name: folder / f".{name}.{os.getpid()}.part" for name in contents}
-    try:
-        for name, part in parts.items():
-            part.write_bytes(contents[name])
-        for name, part in parts.items():
-            os.replace(part, folder / name)
-    except BaseException:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-        raise
+    """Put files in place when all are written."""
+    with ExitStack() as all_or_none:
+        for name, content in contents.items():
+            all_or_none.enter_context(replacing(folder / name)).write_bytes(content)
 
 
 def _png(figure: Figure) -> bytes:

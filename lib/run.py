@@ -21,7 +21,7 @@ import nbformat
 import papermill
 
 from lib import paths
-from lib.files import DataMissingError, problem
+from lib.files import DataMissingError, problem, replacing
 from lib.page import write_page
 from lib.paths import REPORTS, ROOT
 from lib.progress import end_with_parent, quiet
@@ -300,15 +300,11 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
 
 
 def _refresh_one(path: Path) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with tempfile.TemporaryDirectory() as folder:
         executed = Path(folder, path.name)
         _execute(path, executed, path.parent, {})
-        try:
+        with replacing(path) as part:
             shutil.copyfile(executed, part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | str] | None = None, jobs: int = 2) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -14,6 +13,7 @@ import pandas as pd
 
 from lib.boundary import EDGES_PX, accuracy_by_distance
 from lib.data import Clip, Predictions
+from lib.files import read_arrays, write_arrays
 from lib.metrics import ClipCounts, count_clip, summarise
 from lib.progress import side_by_side
 from lib.reading import what_is_read
@@ -62,8 +62,8 @@ def score_near_boundary(study: Study, labels: Sequence[Labels]) -> list[list[np.
         lacking = [(path, labels_of) for path, (labels_of, _) in zip(paths, labels) if not path.exists()]
         counts = accuracy_by_distance((clip.truth(t) for t in range(len(clip))), [labels_of(clip) for _, labels_of in lacking]) if lacking else ()
         for (path, _), found in zip(lacking, counts):
-            _save(path, counts=found)
-        return [_load(path)["counts"] for path in paths]
+            write_arrays(path, counts=found)
+        return [read_arrays(path)["counts"] for path in paths]
 
     counts = side_by_side(one, study.dataset.clips)
     study.clock("distance to the boundary", begun)
@@ -103,25 +103,11 @@ def ballots(study: Study, semantic: np.ndarray, masks: np.ndarray, top: int = 3)
 
 
 def _write(path: Path, counts: ClipCounts) -> None:
-    _save(path, **{f.name: np.asarray(getattr(counts, f.name)) for f in fields(ClipCounts)})
-
-
-def _save(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part.npz")
-    np.savez(part, **arrays)
-    os.replace(part, path)
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """Read what `_save` wrote."""
-    with np.load(path, allow_pickle=False) as saved:
-        return dict(saved)
+    write_arrays(path, **{f.name: np.asarray(getattr(counts, f.name)) for f in fields(ClipCounts)})
 
 
 def _read(path: Path) -> ClipCounts:
-    saved = _load(path)
+    saved = read_arrays(path)
     values = {f.name: saved[f.name] for f in fields(ClipCounts)}
     scalars = {name: value.item() for name, value in values.items() if value.ndim == 0}
     return ClipCounts(**{**values, **scalars, "windows": tuple(values["windows"].tolist())})

@@ -152,8 +152,8 @@ def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),)
     """Make sure that the masklets of `clips` (default: all) are cached under every setting; return {setting: {clip: file}}.
 
     Settings that are missing for a clip are cut together, which shares most of their work, and what those that are there have tracked is not tracked
-    again. On a CPU, clips run in parallel processes
-    when the model is micro, a few clips of an ablation as two processes each; a large model takes all threads for itself.
+    again. On a CPU, clips run in parallel processes when the model is micro, a few clips of an ablation as two processes each; a large model takes all
+    threads for itself.
     """
     weights = digest(weights_of(study.checkpoint))
     files = {s: {} for s in settings}

@@ -11,11 +11,16 @@ import pytest
 from PIL import Image
 
 from lib import files
-from lib.files import PALETTE, VOID, DataError, DataMissingError, image_size, list_files, read_image, read_label, read_video_frame, write_labels
+from lib.files import PALETTE, VOID, DataError, DataMissingError, image_size, list_files, read_image, read_label, read_video_frame, replacing, write_labels
+from lib.report import write_together
 
 
 def noise(*shape, high=256, seed=0):
     return np.random.default_rng(seed).integers(0, high, shape, dtype=np.uint8)
+
+
+def contents(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def png_header(path):
@@ -155,6 +160,24 @@ def test_write_labels_round_trip(tmp_path, high):
     write_labels(tmp_path / "b.png", labels[:, ::-1], palette=255 - PALETTE)  # a view, other colours
     with Image.open(tmp_path / "b.png") as image:
         assert (np.array(image) == labels[:, ::-1]).all() and (np.array(image.convert("RGB")) == 255 - PALETTE[labels[:, ::-1]]).all()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    for text in ("old", "new"):
+        with replacing(tmp_path / "folder" / "a.txt") as part:
+            part.write_text(text)
+    with pytest.raises(KeyboardInterrupt):
+        with replacing(tmp_path / "folder" / "a.txt") as part:
+            part.write_text("half")
+            raise KeyboardInterrupt
+    assert contents(tmp_path / "folder") == {"a.txt": "new"}
+
+
+def test_files_that_belong_together_are_replaced_together(tmp_path):
+    write_together(tmp_path, {"a.txt": b"old", "b.txt": b"old"})
+    with pytest.raises(TypeError):
+        write_together(tmp_path, {"a.txt": b"new", "b.txt": "no bytes"})
+    assert contents(tmp_path) == {"a.txt": "old", "b.txt": "old"}
 
 
 def test_write_labels_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):

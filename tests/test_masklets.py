@@ -95,7 +95,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_interrupted_write_leaves_the_old_file(tmp_path, found, monkeypatch):
     found.save(path := tmp_path / "street.json")
-    monkeypatch.setattr(masklets.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         replace(found, clip="park").save(path)
     monkeypatch.undo()

@@ -11,7 +11,6 @@ import argparse
 import csv
 import json
 import logging
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from lib.files import replacing
 from lib.mini.phases import PHASES, Phase
 from lib.mini.pool import POOL_FRAMES, augment, draw_pool, normalise, pick_clicks, pick_objects
 from lib.paths import CACHE
@@ -275,20 +275,18 @@ def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
 
 
 def _save(path, model, optimizer, state):
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+    with replacing(path) as part:
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}, part)
 
 
 def write_weights(out: Path, weights: dict, metadata: dict, rows: list[dict]) -> None:
-    """Write fp16 safetensors with metadata, and the log as CSV beside it, each under a temporary name first."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    """Write fp16 safetensors with metadata, and the log as CSV beside it."""
     tensors = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in weights.items()}
-    save_file(tensors, f"{out}.tmp", {k: json.dumps(v) for k, v in metadata.items()})
-    os.replace(f"{out}.tmp", out)
-    with open(f"{out}.csv.tmp", "w", newline="") as f:
+    with replacing(out) as part:
+        save_file(tensors, part, {k: json.dumps(v) for k, v in metadata.items()})
+    with replacing(out.with_suffix(".csv")) as part, open(part, "w", newline="") as f:
         writer = csv.DictWriter(f, sorted({k for r in rows for k in r}, key=lambda k: list(rows[-1]).index(k) if k in rows[-1] else 99))
         writer.writeheader(), writer.writerows(rows)
-    os.replace(f"{out}.csv.tmp", out.with_suffix(".csv"))
 
 
 if __name__ == "__main__":

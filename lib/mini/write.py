@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from lib.data import VOID, write_labels
+from lib.files import replacing
 from lib.mini.scenes import SEEDS, Look, make_scene, render
 from lib.paths import DATA
 
@@ -40,8 +41,8 @@ def write_split(root: Path, split: str, n_clips: int, n_frames: int, n_scene: in
         jobs = [executor.submit(write_clip, root, name, SEEDS[split] + i, n_frames, n_scene, look) for i, name in enumerate(names)]
         for job in jobs:
             job.result()
-    (root / f"{split}.txt.part").write_text("".join(f"{n}\n" for n in names))
-    os.replace(root / f"{split}.txt.part", root / f"{split}.txt")
+    with replacing(root / f"{split}.txt") as part:
+        part.write_text("".join(f"{n}\n" for n in names))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lib.plots.charts import dot, panels
-from lib.plots.style import ROLES, STYLE, WIDTH_PX, new_figure, write
+from lib.plots.style import ROLES, STYLE, new_figure, write
 
 WAYS = {  # how a row is made: (legend, colour, marker), from the top down in a group
     "base": ("base model as predicted", *ROLES["base"][2:]),

@@ -4,7 +4,6 @@ import argparse
 import csv
 import json
 import logging
-import os
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import save as to_safetensors
 
 from lib.data import VOID, read_dataset
-from lib.files import DataError, problem
+from lib.files import DataError, problem, replacing
 from lib.progress import progress
 from lib.segmentors import MODELS, build, known, start_from
 from lib.segmentors.crops import Frames, make_batch
@@ -152,16 +151,9 @@ def make_optimizer(model, config):
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
-def save(path, write):
-    """Call write(temporary path), then move the file into place."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    write(partial)
-    os.replace(partial, path)
-
-
 def write_log(path, rows):
     """Write the log as CSV."""
-    with open(path, "w", newline="") as file:
+    with replacing(path) as part, open(part, "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("step", "loss", "lr", "seconds"), *rows])
 
 
@@ -228,7 +220,8 @@ def train(name, dataset, out, config=None, *, init=None, half=False, device="cpu
         cv2.setNumThreads(before[1])
     state = {key: (value.half() if half and value.ndim > 1 else value).contiguous().cpu() for key, value in model.state_dict().items()}
     metadata = {**{key: str(value) for key, value in what.items()}, "seed": str(config.seed), "steps": str(done)}
-    save(out, lambda path: path.write_bytes(to_safetensors(state, metadata)))  # unlike save_file, with the usual permissions
+    with replacing(out) as part:
+        part.write_bytes(to_safetensors(state, metadata))  # unlike save_file, with the usual permissions
     out.with_suffix(".ckpt").unlink(missing_ok=True)
     logger.info("%s: %d steps in %.0f s", out, done, seconds)
     return model.eval()
@@ -274,11 +267,12 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
         if done % checkpoint_every == 0 or last:
             checkpoint = {"step": done, "seconds": seconds_before + time.monotonic() - start, "rows": rows, "what": what,
                           "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            save(out.with_suffix(".ckpt"), lambda path, saved=checkpoint: torch.save(saved, path))
-            save(out.with_suffix(".csv"), lambda path: write_log(path, rows))
+            with replacing(out.with_suffix(".ckpt")) as part:
+                torch.save(checkpoint, part)
+            write_log(out.with_suffix(".csv"), rows)
     bar.close()
     pool.shutdown(cancel_futures=True)
-    save(out.with_suffix(".csv"), lambda path: write_log(path, rows))
+    write_log(out.with_suffix(".csv"), rows)
     return done, seconds_before + time.monotonic() - start
 
 
