@@ -67,3 +67,14 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     """Give the 2.5th and 97.5th percentile of the scores of draws (n,), of those that are defined; (nan, nan) where none is."""
     defined = values[~np.isnan(values)]
     return tuple(np.percentile(defined, (2.5, 97.5)).tolist()) if defined.size else (np.nan, np.nan)
+
+
+def signed(change: float) -> str:
+    """Write a change in points as all reports do: "+1.2", and "+0.0" also for what rounds to zero from below."""
+    return f"{round(change, 1) + 0.0:+.1f}"
+
+
+def shown(change: Sequence[float]) -> str:
+    """Write (change, low, high) with its interval, if it has one: "+1.2 [+0.4, +2.0]"."""
+    value, low, high = change
+    return signed(value) if np.isnan(low) else f"{signed(value)} [{signed(low)}, {signed(high)}]"

@@ -6,9 +6,9 @@ from pathlib import Path
 from lib.checkpoints import MICRO_WEIGHTS, OFFICIAL
 from lib.config import PROFILES, MaskletSettings, Profile
 from lib.data import Dataset, DataError, DataMissingError, read_dataset, read_predictions
-from lib.mini import panoptic_stand_in, vipseg
-from lib.paths import CACHE, DATA
-from lib.study import weights_file
+from lib.mini import panoptic_stand_in
+from lib.paths import DATA
+from lib.study import root_of, weights_file
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def check(profile: str = "mini", data: str | Path = "") -> list[Finding]:
     if profile not in PROFILES:
         raise ValueError(f"Expected `profile` to be one of {', '.join(PROFILES)}, but got {profile!r}.")
     chosen = PROFILES[profile]
-    root, dataset = _root(chosen, data), None
+    root, dataset = root_of(chosen, data), None
     try:
         dataset = read_dataset(chosen.dataset, root, chosen.split)
         found = f"{root}: {len(dataset.clips)} clips, {sum(map(len, dataset.clips))} frames of split {dataset.split}"
@@ -56,14 +56,8 @@ def expect(profile: str = "mini", data: str | Path = "") -> list[str]:
     from lib.cost import expectation
 
     chosen = PROFILES[profile]
-    dataset = read_dataset(chosen.dataset, _root(chosen, data), chosen.split)
+    dataset = read_dataset(chosen.dataset, root_of(chosen, data), chosen.split)
     return expectation(dataset.clips, MaskletSettings(), chosen.sam, chosen.name)
-
-
-def _root(profile: Profile, data: str | Path) -> Path:
-    if profile.drawn and not data:
-        return vipseg.draw(CACHE / profile.name)
-    return Path(data) if data else DATA / (profile.root or profile.name)
 
 
 def _sam(profile: Profile) -> Finding:

@@ -120,7 +120,7 @@ class Profile:
     sam: str = "micro"  # a checkpoint name of `lib.sam.load`
     example: str = ""  # clip that 00_quickstart shows unless told otherwise; "" for the first
     cross: str = ""  # the profile that Table 2 runs on, the second data set; "" for none
-    ablation_clips: int = 0  # the ablations of Tables 4 to 7 and the cost run on this many first clips; 0 for all
+    ablation_clips: int = 0  # the ablations of Tables 4 to 7 run on this many first clips; 0 for all
     fit_clips: int = 0  # the classifiers of Table 3 are fitted on this many clips of the train split; 0 for all
     models: tuple[tuple[str, str, str], ...] = ()  # (name of `lib.segmentors.build`, method, backbone) of the base models
 

@@ -173,7 +173,7 @@ def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool
     sam.to("meta")
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"this machine's CPU, {torch.get_num_threads()} threads"
     model = gflop(track) / track_s
-    return Rate(model, gflop(click) / click_s, mpx / masks_s, mpx / votes_s, f"{model:.0f} GFLOP/s measured just now on {where}")
+    return Rate(model, gflop(click) / click_s, mpx / masks_s, mpx / votes_s, f"{model:.0f} GFLOP/s measured on {where}")
 
 
 def _masks(size: tuple[int, int], side: int, device, n: int = 16) -> tuple[float, float, float]:

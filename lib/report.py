@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lib.bootstrap import shown
 from lib.files import DataMissingError, problem, replacing
 from lib.plots.style import small_png
 
@@ -143,8 +144,8 @@ def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes:
     else:
         page += [*_pipe_table(wide(ran, {}).drop(columns="note")), ""]
         if set(ran["metric"]) <= set(METRICS):
-            brackets = " In brackets the 95 % interval, by bootstrap over clips." if ran["low"].notna().any() else ""
-            page += [f"In percent.{brackets}", ""]
+            known = ran["low"].notna().any()
+            page += ["In percent. " + ("In brackets the 95 % interval, by bootstrap over clips." if known else "One clip alone: there is no interval."), ""]
     if not_run:
         printed = wide(rest[rest["paper"].notna()], {})
         columns = {f"{metric} (paper)": metric for metric in _metrics(rest)}
@@ -264,9 +265,7 @@ def gains(differences: Mapping[tuple[str, ...], Mapping[str, tuple[float, float,
 
     Args: differences: {(method, backbone): {metric: (after minus before, low, high)}}, NaN bounds where there is one clip; labels: names of the key's parts.
     """
-    signed = lambda value: f"{round(value, 1) + 0.0:+.1f}"
-    cell = lambda change, low, high: signed(change) if np.isnan(low) else f"{signed(change)} [{signed(low)}, {signed(high)}]"
-    lines = [{**dict(zip(labels, key, strict=True)), **{metric: cell(*gain) for metric, gain in row.items()}} for key, row in differences.items()]
+    lines = [{**dict(zip(labels, key, strict=True)), **{metric: shown(gain) for metric, gain in row.items()}} for key, row in differences.items()]
     return pd.DataFrame(lines)
 
 

@@ -42,7 +42,7 @@ _VIDEO_OVERRIDES = [
 
 
 def load(checkpoint: str | Path = "micro", device: str | torch.device | None = None, shortcuts: Shortcuts = Shortcuts()) -> SAM2Base:
-    """Load a SAM 2 model, ready for `masklets.track`.
+    """Load a SAM 2 model, ready for `lib.tracker.track`.
 
     Args:
         checkpoint: `micro` (embedded), `tiny`, `small`, `base-plus`, `large` (SAM 2.1, fetched from the hub through huggingface_hub's

@@ -52,6 +52,12 @@ class Study:
     def cache(self) -> Path:
         return CACHE / self.profile.name
 
+    @property
+    def extent(self) -> str:
+        """How much there is to study, in words."""
+        n = len(self.dataset.clips)
+        return f"{n} clip{'s' * (n != 1)}, {sum(map(len, self.dataset.clips))} frames"
+
     def first(self, n_clips: int) -> "Study":
         """The same study on its first clips alone; 0 for all."""
         return replace(self, dataset=replace(self.dataset, clips=self.dataset.clips[: n_clips or None]))
@@ -91,14 +97,19 @@ def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> S
     if profile not in PROFILES:
         raise ValueError(f"Expected `profile` to be one of {', '.join(PROFILES)}, but got {profile!r}.")
     chosen = PROFILES[profile]
-    root = Path(data) if data else DATA / (chosen.root or chosen.name)
-    if chosen.drawn and not data:
-        with one_at_a_time(CACHE / chosen.name / "clips.lock"):
-            root = vipseg.draw(CACHE / chosen.name)
+    root = root_of(chosen, data)
     dataset = read_dataset(chosen.dataset, root, chosen.split)
     if _is_small(dataset.clips):
         dataset = replace(dataset, clips=tuple(replace(c, read_truth=Remembered(c.read_truth)) if c.has_truth else c for c in dataset.clips))
     return Study(chosen, root, dataset, checkpoint or chosen.sam)
+
+
+def root_of(profile: Profile, data: str | Path = "") -> Path:
+    """Say where a profile's clips are, `data` if that is given; those that are drawn are drawn now, unless they are there."""
+    if profile.drawn and not data:
+        with one_at_a_time(CACHE / profile.name / "clips.lock"):
+            return vipseg.draw(CACHE / profile.name)
+    return Path(data) if data else DATA / (profile.root or profile.name)
 
 
 def _is_small(clips: Sequence[Clip]) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_metrics import PREDICTED, TRUTH, clip, count, random_clip
 
-from lib.bootstrap import bootstrap, draw, interval, resample
+from lib.bootstrap import bootstrap, draw, interval, resample, shown, signed
 from lib.metrics import count_clip, summarise
 
 
@@ -64,3 +64,8 @@ def test_bootstrap_is_fast():
     start = time.process_time()
     bootstrap(counts)
     assert time.process_time() - start < 2
+
+
+def test_changes_are_written_one_way():
+    assert [signed(value) for value in (1.25, -3.0, -0.04, 0.0)] == ["+1.2", "-3.0", "+0.0", "+0.0"]
+    assert shown((1.0, -0.04, 2.0)) == "+1.0 [+0.0, +2.0]" and shown((-1.0, np.nan, np.nan)) == "-1.0"

@@ -109,7 +109,7 @@ def test_expectation_is_what_is_predicted(decreed):
 
 def test_forecast_is_one_line(decreed):
     line = cost.forecast(flops.build("micro"), make_dataset(clips=2, frames=5).clips, MaskletSettings())
-    assert line.startswith("10 frames in 2 clips to cut: about ") and "15 masklets a frame (assumed)" in line and "\n" not in line
+    assert line.startswith("10 frames in 2 clips to cut: about ") and " GB with 31 masklets a frame (assumed)" in line and "\n" not in line
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.4, "0.4 s"), (40.2, "40 s"), (89.9, "90 s"), (150, "2.5 minutes"), (3000, "50 minutes"), (9000, "2.5 hours"), (864000, "10 days")])

@@ -357,20 +357,3 @@ def test_a_table_without_measurements_or_without_printed_numbers():
         "Nothing was measured here", "Paper, VIPSeg: printed numbers, in percent (no intervals)"]
     assert len(plots.before_after(rows[rows["measured"].notna()], metrics=("mIoU",)).axes) == 1
     assert plots.before_after(rows[:0])._repr_png_()
-
-
-def test_differences_are_coloured_by_what_is_certain():
-    paired = {("Segformer", "MiT-N0"): {"mIoU": (3.0, 1.0, 5.0), "mVC8": (-2.0, -3.0, -1.0)},
-              ("Segformer", "MiT-N1"): {"mIoU": (1.0, -1.0, 2.0), "mVC8": (4.0, NAN, NAN)}}
-    fig = plots.differences(paired, "Gain, mini", metrics=("mIoU", "mVC8"))
-    first, second = fig.axes
-    assert dots(first) == {3: (REFINED, True), 1: ("#777777", True)}
-    assert dots(second) == {-2: (BASE, True), 4: ("#777777", True)}
-    assert (1, 5) in spans(first) and (0, 0) not in spans(first)[1:] and len(spans(second)) == 2  # the zero line, one interval
-    assert [a.get_text() for a in first.texts] == ["+3.0", "+1.0"] and [a.get_text() for a in second.texts] == ["-2.0", "+4.0"]
-    assert first.get_xlim() == second.get_xlim() and first.get_xlim()[0] < -3 and first.get_xlim()[1] > 5
-    assert [t.get_text() for t in first.get_yticklabels()] == ["Segformer MiT-N0", "Segformer MiT-N1"]
-
-
-def test_no_differences_make_an_empty_figure():
-    assert plots.differences({}, "nothing ran")._repr_png_()

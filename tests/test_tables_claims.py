@@ -174,4 +174,4 @@ def test_notes_count_the_verdicts():
     study = open_study("mini")
     notes = claims_notes(study, MaskletSettings(), judge(everything(UP), NO_COST))
     total = len(judge(everything(UP), NO_COST))
-    assert notes[0].startswith(f"Of {total} claims about a metric: ") and "2 not run" in notes[0] and str(MARGIN) in notes[1]
+    assert notes[0].startswith(f"{total} claims, each about a metric. Holds: ") and "not run: 2" in notes[0] and str(MARGIN) in notes[1]

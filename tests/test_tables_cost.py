@@ -100,10 +100,12 @@ def test_shortcuts_beside_exact(monkeypatch, tmp_path):
     monkeypatch.setattr(study, "CACHE", tmp_path)
     run = open_study("mini")
     run = replace(run, profile=replace(run.profile, example="", models=()), dataset=replace(run.dataset, clips=make_dataset(frames=3, size=(26, 34)).clips))
-    table = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3).set_index("masklets")
+    table, note = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
+    table = table.set_index("masklets")
+    assert "3 frames" in note and "the truth" in note and "no interval" in note
     assert list(table.index) == ["base model", "exact", "input_px = 64", "memories = 1, every = 2"]
     assert table.loc["exact", "times faster"] == "1.00" and float(table.loc["memories = 1, every = 2", "times faster"]) > 0
     assert table.loc["base model", "s a frame"] == "" and table.loc["base model", "mIoU"] == "100.00"  # the truth, where no base model can be run
     monkeypatch.setattr(sam, "load", None)
-    again = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
+    again, _ = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
     pd.testing.assert_frame_equal(again.set_index("masklets"), table)

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from pycocotools import mask as coco
 
 from lib import report, tables
 from lib import study as studies
+from lib.bootstrap import draw
 from lib.config import MaskletSettings, Profile
 from lib.data import VOID, Clip, DataMissingError, Dataset, Predictions
 from lib.masklets import FrameMasklets, Masklets, as_text
@@ -91,11 +93,22 @@ def test_holes_are_misses_and_masklets_fill_them(run):
     assert len(report.wide(table, not_run)) == 4 + 6
 
 
+def test_void_has_an_interval_over_clips():
+    counts = [SimpleNamespace(truth_px=np.array([60, judged - 60]), predicted_px=np.array([judged - void, 0])) for void, judged in ((0, 100), (30, 200), (90, 300))]
+    shares = []
+    for times in draw(3):
+        drawn = [c for c, n in zip(counts, times.astype(int)) for _ in range(n)]
+        shares.append(100 * (1 - sum(c.predicted_px.sum() for c in drawn) / sum(c.truth_px.sum() for c in drawn)))
+    low, high = np.percentile(shares, (2.5, 97.5))
+    assert tables.void_share(counts) == f"20.0 % [{low:.1f}, {high:.1f}]" and low < 15 < 25 < high
+    assert tables.void_share(counts[1:2]) == "15.0 %"  # one clip has no interval
+
+
 def test_void_is_counted_where_the_truth_is_judged(run):
     study, _ = run
     (line,) = tables.void_table(study).to_dict("records")
     share = 100 * (2 * N_FRAMES + 1) / (17 * N_FRAMES)
-    assert line == {"method": "CAVIS", "backbone": "R50", "void, base": f"{share:.1f} %", "void, refined": "0.0 %"}
+    assert line == {"method": "CAVIS", "backbone": "R50", "void, base": f"{share:.1f} % [{share:.1f}, {share:.1f}]", "void, refined": "0.0 % [0.0, 0.0]"}
     judged = replace(study.dataset.clips[0], read_truth=lambda t: np.where(predicted(0, t) == VOID, VOID, truth(0, t)).astype(np.uint8))
     (line,) = tables.void_table(replace(study, dataset=replace(study.dataset, clips=(judged,)))).to_dict("records")
     assert line["void, base"] == "0.0 %"
@@ -104,7 +117,7 @@ def test_void_is_counted_where_the_truth_is_judged(run):
 def test_notes_judge_the_papers_claims(run):
     study, _ = run
     notes = tables.cross_notes(study, MaskletSettings(), {("CAVIS", "R50"): {"mIoU": (2.0, 1.0, 3.0), "mBIoU": (2.0, 1.0, 3.0), "mVC8": (0.1, -1.0, 1.0), "mVC16": (-2.0, -3.0, -1.0)}})
-    assert "No setting differs" in notes[2] and notes[3] == "Void in the predictions of CAVIS R50: 12.1 % of the judged pixels before refinement, 0.0 % after."
+    assert "No setting differs" in notes[2] and notes[3] == "Void in the predictions of CAVIS R50: 12.1 % [12.1, 12.1] of the judged pixels before refinement, 0.0 % [0.0, 0.0] after."
     assert notes[4] == ("The paper's claims for CAVIS R50: mIoU +2.0 (leaves it alone: does not hold), mBIoU +2.0 (rises: holds), mVC8 +0.1 (rises: cannot be said), "
                         "mVC16 -2.0 (rises: does not hold).")  # fmt: skip
     assert not any("stand-in" in note.lower() for note in notes)

@@ -46,6 +46,12 @@ def test_rows_differ_by_what_they_leave_uncovered(run):
     assert len(report.wide(table, not_run)) == 9 + 9 and len(report.gains(differences, ("claim", "difference", "backbone"))) == len(differences)
 
 
+def test_sam2_alone_is_held_against_the_model_that_fills_it_too(run):
+    """Also where that model's own features are not tried."""
+    _, _, differences = tables.segmentor_table(run, replace(QUICK, models=("segformer-n0",)))
+    assert [backbone for claim, _, backbone in differences if claim == "below"] == ["MiT-N1", "MiT-N0"]
+
+
 def test_notes_say_what_was_found(run):
     _, _, differences = tables.segmentor_table(run, QUICK)
     notes = "\n".join(tables.segmentor_notes(run, QUICK, differences))

@@ -16,7 +16,7 @@ forest.py  claims
 Knows nothing of models. Figures never enter pyplot's registry, so there is none to close; a notebook shows the one that ends a cell.
 """
 
-from lib.plots.charts import before_after, differences
+from lib.plots.charts import before_after
 from lib.plots.clips import gallery, largest_difference, masklet_overlay, masklet_sheet, overlay, sheet, strip, viewer
 from lib.plots.cost import cost
 from lib.plots.curves import ablation_curve
@@ -25,6 +25,6 @@ from lib.plots.segmentor import segmentor
 from lib.plots.style import CLASS_COLOURS, ROLES, class_palette
 from lib.plots.where import accuracy_by_distance, gain_by_class, score_by_clip
 
-__all__ = ["CLASS_COLOURS", "ROLES", "ablation_curve", "accuracy_by_distance", "before_after", "class_palette", "cost", "differences",
+__all__ = ["CLASS_COLOURS", "ROLES", "ablation_curve", "accuracy_by_distance", "before_after", "class_palette", "cost",
            "forest", "gain_by_class", "gallery", "largest_difference", "masklet_overlay", "masklet_sheet", "overlay", "score_by_clip", "segmentor", "sheet", "strip",
            "viewer"]

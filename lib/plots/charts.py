@@ -1,6 +1,6 @@
-"""Tables become charts: before and after, paired differences, ablation curves."""
+"""Tables become charts: before and after; what other charts share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -91,30 +91,4 @@ def before_after(table: pd.DataFrame, metrics: Sequence[str] = ("mIoU", "mBIoU",
     if both:
         handles.append(Line2D([], [], color=GREY, marker="o", markerfacecolor="white", markersize=11, linewidth=0, label="hollow: printed in the paper"))
     fig.legend(handles=handles, loc="lower center", ncols=4, handlelength=1.6, columnspacing=1.6)
-    return fig
-
-
-@style.context(STYLE)
-def differences(paired: Mapping, title: str = "", metrics: Sequence[str] = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")) -> Figure:
-    """Plot what refinement changed, in points: blue where the interval lies above zero, orange below, grey where nothing is certain.
-
-    Args: paired: {(method, backbone): {metric: (after - before, low, high)}}, intervals paired over clips; title: names the profile.
-    Returns: a panel per metric, all with the same scale.
-    """
-    rows, y, row_px = {" ".join(filter(None, key)): found for key, found in paired.items()}, 64 if title else 16, 76
-    fig = new_figure(y + 86 + row_px * len(rows) + 70, title)
-    known = any(np.isfinite(low) for found in rows.values() for _, low, _ in found.values())
-    note = "lines: 95 % interval, paired over clips; grey: it holds zero" if known else "no intervals: they need two clips or more"
-    write(fig, 16, y, f"Refined minus base, in points ({note})", fontsize=13)
-    axes = panels(fig, y + 86, row_px, list(rows), metrics, 50 + 14 * max(map(len, rows), default=0)) if rows else []
-    for ax, metric in zip(axes, metrics):
-        ax.axvline(0, color=INK, linewidth=1.5)
-        for i, found in enumerate(rows.values()):
-            value, low, high = found.get(metric, (np.nan,) * 3)
-            if np.isfinite(value):
-                dot(ax, i + 0.16, (value, low, high), ROLES["refined"][2] if low > 0 else ROLES["base"][2] if high < 0 else GREY, "D")
-                ax.annotate(f"{value:+.1f}", (value, i + 0.16), (0, 9), textcoords="offset points", ha="center",
-                            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
-    for ax in axes[1:]:
-        ax.sharex(axes[0])
     return fig

@@ -98,7 +98,7 @@ def ablation_curve(
         write(fig, 16, y, heading, fontsize=13)
         rows[kind] = [add_axes(fig, 96 + k * width, y + 86, width - 120, PANEL_PX) for k in range(len(metrics) if numbers else 0)]
         for ax, metric in zip(rows[kind], metrics):
-            _panel(ax, settings, default, metric)
+            _panel(ax, settings, default if any(metric in row for row in numbers.values()) else "", metric)
             _draw(ax, settings, numbers, metric, hollow=kind == "paper")
             if kind == "change":
                 ax.axhline(0, color=INK, linewidth=1.5, zorder=1)

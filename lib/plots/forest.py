@@ -8,6 +8,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lib.bootstrap import shown
 from lib.plots.charts import dot
 from lib.plots.style import GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
 
@@ -57,10 +58,12 @@ def forest(rows: Sequence[Row], title: str = "") -> Figure:
             behind.axhspan(at + 4, at + HEAD_PX + ROW_PX * len(found) + 4, color="#F4F4F4", linewidth=0)
         write(fig, 16, y + 50 + at + 16, claim[0].upper() + claim[1:], fontweight="bold")
         at += HEAD_PX
+        ax.vlines(ax.get_xticks(), at, at + ROW_PX * len(found), color="#DDDDDD", linewidth=1, zorder=0)
+        ax.vlines(0, at, at + ROW_PX * len(found), color=INK, linewidth=1.5, zorder=0.5)  # no line crosses a heading
         for _, label, verdict, changes in found:
             _row(ax, at + ROW_PX / 2, verdict, changes)
             write(fig, 44, y + 50 + at + ROW_PX / 2, label, va="center")
-            write(fig, WIDTH_PX - RIGHT_PX + 20, y + 50 + at + ROW_PX / 2, _number(changes[0]), va="center")
+            write(fig, WIDTH_PX - RIGHT_PX + 20, y + 50 + at + ROW_PX / 2, shown(changes[0]), va="center")
             write(fig, WIDTH_PX - VERDICT_PX, y + 50 + at + ROW_PX / 2, verdict.partition(",")[0], va="center")
             at += ROW_PX
     present = [verdict for verdict in VERDICTS if verdict in {row[2] for row in rows}]
@@ -79,9 +82,6 @@ def _scale(ax, values: Sequence[float]) -> None:
     ax.minorticks_off()
     ax.set_yticks([])
     ax.tick_params(axis="x", length=0, colors=INK, pad=6)
-    ax.grid(axis="x", color="#DDDDDD", linewidth=1)
-    ax.set_axisbelow(True)
-    ax.axvline(0, color=INK, linewidth=1.5)
     ax.set_xlabel(f"linear up to {LINEAR:g} points from zero, logarithmic beyond", color=INK)
 
 
@@ -89,14 +89,10 @@ def _row(ax, y: float, verdict: str, changes: Sequence[tuple[float, float, float
     """Draw the deciding change, and the others below it."""
     others = changes[1:]
     for i, (value, low, high) in enumerate(others):
-        below = y + 3 + 9 * (i + 1) / len(others)
+        below = y + 2 + 8 * (i + 1) / len(others)
         if np.isfinite([low, high]).all():
             ax.plot([low, high], [below, below], color="#999999", linewidth=1, solid_capstyle="butt")
         ax.plot(value, below, "o", color="#999999", markersize=3)
     colour, marker, filled = VERDICTS[verdict]
     dot(ax, y - 4 * bool(others), changes[0], colour, marker, hollow=not filled)
 
-
-def _number(change: tuple[float, float, float]) -> str:
-    value, low, high = (round(number, 1) + 0.0 for number in change)
-    return f"{value:+.1f}" if np.isnan(low) else f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"

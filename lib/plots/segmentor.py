@@ -15,7 +15,7 @@ WAYS = {  # how a row is made: (legend, colour, marker), from the top down in a 
     "base": ("base model as predicted", *ROLES["base"][2:]),
     "filled": ("masklets classified, the rest filled by the base", "#56B4E9", "P"),
     "plain": ("masklets classified, the rest left empty", "#CC79A7", "s"),
-    "bound": ("bound: masklets with their true class, the rest left empty", *ROLES["regions"][2:]),
+    "bound": ("perfect classifier: masklets with their true class", *ROLES["regions"][2:]),
 }
 SAM_GROUP = "SAM 2"
 

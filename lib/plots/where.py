@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from lib.bootstrap import signed
 from lib.plots.charts import dot
 from lib.plots.style import GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, class_name, new_figure, nothing, write
 
@@ -43,7 +44,7 @@ def _dumbbells(ax, before: Sequence[float], after: Sequence[float], row_px: floa
         for value, role in ((a, "base"), (b, "refined")):
             ax.plot(value, i, ROLES[role][3], color=ROLES[role][2], markersize=max(2, 8 * small))
         if row_px >= 28:
-            ax.annotate(f"{round(b - a, 1) + 0.0:+.1f}", (1, i), (0.48 * (CHANGE_PX - 8), 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
+            ax.annotate(signed(b - a), (1, i), (0.48 * (CHANGE_PX - 8), 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
                         ha="right", va="center", color=colour if colour != GREY else INK)
     n = len(before)
     ax.set(ylim=(n - 0.5, -0.5), xmargin=0.08)
@@ -72,7 +73,7 @@ def gain_by_class(table: pd.DataFrame, title: str = "", at_most: int = 40) -> Fi
     n_all, models, row_px, top = table["class"].nunique(), list(dict.fromkeys(table["model"])), 40, 64 if title else 16
     fig = new_figure(top + 100 + row_px * len(names) + 100, title)
     which = f"the {len(names)} most frequent of {n_all} classes, " if n_all > len(names) else ""
-    write(fig, 16, top, f"IoU by class, in percent ({which}largest gain first; beside a row the change in points)", fontsize=13)
+    write(fig, 16, top, f"IoU by class, in percent ({which}largest mean gain of the models first; beside a row the change in points)", fontsize=13)
     left, share_px = 50 + 14 * max(map(len, names)), 290
     first = table.drop_duplicates("class").set_index("class").loc[names]
     ax = _axes(fig, left, top + 86, share_px - 40, row_px * len(names), "share of pixels", "x")
@@ -105,7 +106,7 @@ def score_by_clip(table: pd.DataFrame, title: str = "") -> Figure:
     clips, top = _sorted_rows(table[table["metric"] == metrics[0]], "clip"), 64 if title else 16
     row_px = 40 if len(clips) <= 40 else max(4, 1600 // len(clips))
     fig = new_figure(top + 126 + row_px * len(clips) + 100, title)
-    write(fig, 16, top, f"Scores by clip, in percent (largest gain in {metrics[0]} first; {len(clips)} clip{'s' * (len(clips) != 1)})", fontsize=13)
+    write(fig, 16, top, f"Scores by clip, in percent (largest mean gain in {metrics[0]} of the models first; {len(clips)} clip{'s' * (len(clips) != 1)})", fontsize=13)
     named = row_px >= 28
     left = 50 + 14 * max(map(len, clips)) * named
     width = (WIDTH_PX - left - 16) / (len(models) * len(metrics))
@@ -161,7 +162,7 @@ def _changes(ax, rows: pd.DataFrame):
     ax.axhline(0, color=INK, linewidth=1.5)
     for x, (value, low, high) in enumerate(rows[["change", "change_low", "change_high"]].to_numpy()):
         dot(ax, x, (value, low, high), AFTER if low > 0 else BEFORE if high < 0 else GREY, "D", upright=True)
-        ax.annotate(f"{round(value, 1) + 0.0:+.1f}", (x, np.nanmax([value, high])), (0, 7), textcoords="offset points", ha="center",
+        ax.annotate(signed(value), (x, np.nanmax([value, high])), (0, 10), zorder=1, textcoords="offset points", ha="center",
                     bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
     ax.set(xlim=(-0.5, len(rows) - 0.5), ymargin=0.25)
     ax.set_xlabel("distance in px; below it the share of all pixels", color=INK, labelpad=8)

@@ -20,7 +20,7 @@ from lib.tables.ablation import (
 from lib.tables.changes import measured_changes
 from lib.tables.claims import claims_notes, claims_table, forest_rows, judge, ledger
 from lib.tables.cost import cost_table
-from lib.tables.cross import cross_example, cross_notes, cross_table, open_cross, void_frac, void_table
+from lib.tables.cross import cross_example, cross_notes, cross_table, open_cross, void_share, void_table
 from lib.tables.refiner import LABELS, refiner_notes, refiner_rows, refiner_table, true_regions
 from lib.tables.rows import MARGIN, paired, record, setting_note, tidy, verdict
 from lib.tables.segmentor import (
@@ -29,7 +29,7 @@ from lib.tables.segmentor import (
 from lib.tables.shortcuts import shortcuts_table
 from lib.tables.where import Details, detail_notes, details, examples
 
-__all__ = ["cross_example", "cross_notes", "cross_table", "open_cross", "void_frac", "void_table",
+__all__ = ["cross_example", "cross_notes", "cross_table", "open_cross", "void_share", "void_table",
            "ABLATIONS", "Ablation", "COLUMNS", "LABELS", "MARGIN", "METRICS", "cost_table", "paired", "record", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict",
            "ablation_claims", "ablation_clips", "ablation_counts", "ablation_notes", "ablation_of", "ablation_record", "ablation_settings",
            "ablation_table", "masklet_density", "not_better", "together",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
+from lib.bootstrap import shown, signed
 from lib.config import MaskletSettings
 from lib.data import Predictions
 from lib.metrics import ClipCounts
@@ -16,7 +17,7 @@ from lib.report import COLUMNS, METRICS
 from lib.scores import score
 from lib.study import NotRun, Study, cut, predictions_of, read_masklets
 from lib.tables.refiner import LABELS, of_base, of_refined
-from lib.tables.rows import MARGIN, Gain, paired, record, setting_note, tidy, verdict
+from lib.tables.rows import MARGIN, NO_INTERVAL, Gain, paired, record, setting_note, tidy, verdict
 
 DEFAULT = MaskletSettings()
 PAPER_MODEL = ("cffm-b1", *ABLATED_MODEL)  # what the paper's ablations refine
@@ -196,7 +197,7 @@ def not_better(gains: dict[str, Gain]) -> str:
     """Judge the claim that another value is no better than the default, by its scores minus the default's: it gains next to nothing, or loses in one."""
     intervals = [gains[m][1:] for m in JUDGED]
     if np.isnan(intervals).any():
-        return "one clip, no interval"
+        return NO_INTERVAL
     if all(high <= MARGIN for _, high in intervals) or any(high < 0 for _, high in intervals):
         return "holds"
     return "does not hold" if any(low > MARGIN for low, _ in intervals) else "cannot be said"
@@ -204,7 +205,7 @@ def not_better(gains: dict[str, Gain]) -> str:
 
 def together(verdicts: list[str]) -> str:
     """Judge a claim that speaks of several values: it holds if it does for all, and fails if it does for one."""
-    for decisive in ("one clip, no interval", "does not hold", "cannot be said"):
+    for decisive in (NO_INTERVAL, "does not hold", "cannot be said"):
         if decisive in verdicts:
             return decisive
     return "holds"
@@ -217,22 +218,22 @@ def ablation_claims(number: int, differences: dict[tuple[str, str], dict[str, Ga
     """
     default = ablation_of(number).default
     against = {value: gains for (value, other), gains in differences.items() if other == "default"}
-    shown = lambda metric: ", ".join(f"{value}: {gains[metric][0]:+.1f}" for value, gains in against.items())
+    by_value = lambda metric: ", ".join(f"{value}: {signed(gains[metric][0])}" for value, gains in against.items())
     if not against:
         return []
     if number == 4:
         rise = {m: tuple(-x for x in (against["1"][m][0], against["1"][m][2], against["1"][m][1])) for m in ("mVC8", "mVC16")}
         alone = together([verdict(gains["mIoU"], "same") for gains in against.values()])
         return [
-            *((f"a longer window raises {m}", f"window {default} minus 1: {gain[0]:+.1f} [{gain[1]:+.1f}, {gain[2]:+.1f}]", verdict(gain)) for m, gain in rise.items()),
-            (f"the window leaves mIoU alone (within {MARGIN} points of window {default})", shown("mIoU"), alone),
+            *((f"a longer window raises {m}", f"window {default} minus 1: {shown(gain)}", verdict(gain)) for m, gain in rise.items()),
+            (f"the window leaves mIoU alone (within {MARGIN} points of window {default})", by_value("mIoU"), alone),
         ]
     if number == 5:
         same = f"the grid hardly matters: {{}} stays within {MARGIN} points of grid {default}"
-        return [(same.format(m), shown(m), together([verdict(gains[m], "same") for gains in against.values()])) for m in JUDGED]
+        return [(same.format(m), by_value(m), together([verdict(gains[m], "same") for gains in against.values()])) for m in JUDGED]
     balance = together([not_better(gains) for gains in against.values()])
     claim = f"{default} is a good balance: no other value gains more than {MARGIN} points in mIoU or mVC, unless it loses in another of them"
-    return [(claim, "; ".join(f"{m} {shown(m)}" for m in JUDGED), balance)]
+    return [(claim, "; ".join(f"{m} {by_value(m)}" for m in JUDGED), balance)]
 
 
 def ablation_notes(study: Study, number: int, differences: dict[tuple[str, str], dict[str, Gain]], clips: int = 0) -> list[str]:

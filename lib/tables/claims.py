@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lib.bootstrap import shown, signed
 from lib.config import MaskletSettings
 from lib.paper import printed_changes, read_paper
 from lib.report import COLUMNS
@@ -18,9 +19,8 @@ from lib.study import Study
 from lib.tables.ablation import not_better, together
 from lib.tables.changes import BORDERS, Changes
 from lib.tables.cost import PAPER_FPS
-from lib.tables.rows import MARGIN, Gain, setting_note, verdict
+from lib.tables.rows import MARGIN, NO_INTERVAL, Gain, setting_note, verdict
 
-NO_INTERVAL = "one clip, no interval"
 PARTS = {  # of `lib.paper.printed_changes`: what is compared, as table.csv names it
     "refiner": "refined minus base",
     "cross": "refined minus base, second data set",
@@ -139,7 +139,7 @@ def ledger(findings: Sequence[Finding]) -> pd.DataFrame:
         measured = ""
         if f.measured:
             (what, gains), n = f.measured[0], len(f.measured)
-            measured = f"{what}: " + ", ".join(_name(f, m) + _shown(gain) for m, gain in gains.items()) + (f" (worst of {n})" if n > 1 else "")
+            measured = f"{what}: " + ", ".join(_name(f, m) + shown(gain) for m, gain in gains.items()) + (f" (worst of {n})" if n > 1 else "")
         lines.append((f.claim.words, f.claim.where, ", ".join(f.metrics), paper, measured, f"not run: {f.why}" if f.why else f.verdict))
     return pd.DataFrame(lines, columns=["claim", "the paper says it in", "metric", "change in the paper", "change measured here", "verdict"])
 
@@ -148,19 +148,9 @@ def _name(finding: Finding, metric: str) -> str:
     return f"{metric} " if len(finding.metrics) > 1 else ""
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}"
-
-
-def _shown(gain: Gain) -> str:
-    """Write a change with its interval, if it has one."""
-    value, low, high = gain
-    return _signed(value) if np.isnan(low) else f"{_signed(value)} [{_signed(low)}, {_signed(high)}]"
-
-
 def _printed(values: Sequence[float]) -> str:
     """Write the paper's changes by their range."""
-    shown = dict.fromkeys((_signed(min(values)), _signed(max(values)))) if values else ()
+    shown = dict.fromkeys((signed(min(values)), signed(max(values)))) if values else ()
     return " to ".join(shown)
 
 
@@ -192,9 +182,9 @@ def forest_rows(findings: Sequence[Finding]) -> list[tuple[str, str, str, list[G
 def claims_notes(study: Study, settings: MaskletSettings, findings: Sequence[Finding]) -> list[str]:
     """Say how the verdicts come about, and how many there are of each."""
     said = [f.verdict for f in findings]
-    count = ", ".join(f"{said.count(v)} {v}" for v in ("holds", "does not hold", "cannot be said", NO_INTERVAL, "not run") if v in said)
+    count = ", ".join(f"{v}: {said.count(v)}" for v in ("holds", "does not hold", "cannot be said", NO_INTERVAL, "not run") if v in said)
     return [
-        f"Of {len(findings)} claims about a metric: {count}.",
+        f"{len(findings)} claims, each about a metric. {count[0].upper()}{count[1:]}.",
         "Changes are in points, with 95 % intervals by bootstrap over clips, paired. \"Raises\", \"better\" and \"below\" hold if the whole interval lies on that side of zero, and fail if it lies on the "
         f"other. \"Leaves alone\" and \"hardly matters\" hold if the whole interval lies within {MARGIN} points of zero, and fail if all of it lies outside; the paper calls a spread of {MARGIN} points minimal (Table 5).",
         f"A value is a good balance if every other one gains at most {MARGIN} points in mIoU and mVC, or loses in one of them. A claim about several models or settings holds if it holds for each, and fails if it fails "

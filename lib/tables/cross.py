@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from lib.bootstrap import draw, interval, signed
 from lib.config import MaskletSettings
 from lib.data import Clip, DataMissingError
 from lib.metrics import ClipCounts
@@ -60,9 +61,12 @@ def printed_rows() -> dict[tuple[str, str], dict[str, float]]:
     return {keys[name]: row.to_dict() for name, row in table.iterrows()}
 
 
-def void_frac(counts: list[ClipCounts]) -> float:
-    """The fraction of all judged pixels for which nothing is predicted."""
-    return 1 - sum(int(c.predicted_px.sum()) for c in counts) / sum(int(c.truth_px.sum()) for c in counts)
+def void_share(counts: list[ClipCounts]) -> str:
+    """Write the share of all judged pixels for which nothing is predicted, in percent, with its 95 % interval over clips."""
+    predicted, judged = (np.array([getattr(c, name).sum() for c in counts], np.float64) for name in ("predicted_px", "truth_px"))
+    share = lambda weights: 100 * (1 - weights @ predicted / (weights @ judged))
+    low, high = interval(share(draw(len(counts))))
+    return f"{share(np.ones(len(counts))):.1f} %" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
 
 
 def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> pd.DataFrame:
@@ -76,7 +80,7 @@ def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> p
             rows = refiner_rows(study, name, settings)
         except NotRun:
             continue
-        lines.append({"method": method, "backbone": backbone, **{f"void, {kind}": f"{100 * void_frac(rows[kind]):.1f} %" for kind in ("base", "refined")}})
+        lines.append({"method": method, "backbone": backbone, **{f"void, {kind}": void_share(rows[kind]) for kind in ("base", "refined")}})
     return pd.DataFrame(lines, columns=["method", "backbone", "void, base", "void, refined"])
 
 
@@ -104,6 +108,6 @@ def cross_notes(study: Study, settings: MaskletSettings, differences: Mapping[tu
     for row in void_table(study, settings).itertuples(index=False):
         notes.append(f"Void in the predictions of {row[0]} {row[1]}: {row[2]} of the judged pixels before refinement, {row[3]} after.")
     for (method, backbone), gain in differences.items():
-        said = [f"{m} {gain[m][0]:+.1f} ({'leaves it alone' if claim == 'same' else claim}: {verdict(gain[m], claim)})" for m, claim in CLAIMED.items()]
+        said = [f"{m} {signed(gain[m][0])} ({'leaves it alone' if claim == 'same' else claim}: {verdict(gain[m], claim)})" for m, claim in CLAIMED.items()]
         notes.append(f"The paper's claims for {method} {backbone}: " + ", ".join(said) + ".")
     return notes

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from lib.bootstrap import signed
 from lib.config import MaskletSettings, VoteSettings
 from lib.data import Clip, Predictions
 from lib.files import VOID, classes_in
@@ -117,6 +118,6 @@ def refiner_notes(study: Study, settings: MaskletSettings, differences: dict[tup
     for (method, backbone), gain in differences.items():
         said = []
         for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"):
-            said.append(f"{metric} {gain[metric][0]:+.1f} ({verdict(gain[metric])})")
+            said.append(f"{metric} {signed(gain[metric][0])} ({verdict(gain[metric])})")
         notes.append(f"The paper's claim that refinement raises every score, for {method} {backbone}: " + ", ".join(said) + ".")
     return notes

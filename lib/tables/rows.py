@@ -15,6 +15,7 @@ from lib.report import COLUMNS, METRICS
 from lib.study import Study, weights_file
 
 Gain = tuple[float, float, float]  # change, low, high, in points; NaN bounds where there is one clip
+NO_INTERVAL = "one clip, no interval"  # what stands for a verdict there
 MARGIN = 0.5  # points: "alone", "hardly", "competitive", as the paper gives no number; so far apart are the mIoU of Table 5, which it calls minimal
 
 
@@ -51,13 +52,13 @@ def verdict(gain: Gain, claim: str = "rises", margin: float = MARGIN) -> str:
         margin: in points.
 
     Returns:
-        "holds", "does not hold" or "cannot be said"; "one clip, no interval" where there is none.
+        "holds", "does not hold" or "cannot be said"; `NO_INTERVAL` where there is none.
     """
     _, low, high = gain
     if claim not in ("rises", "falls", "same"):
         raise ValueError(f"Expected `claim` to be 'rises', 'falls' or 'same', but got {claim!r}.")
     if np.isnan(low):
-        return "one clip, no interval"
+        return NO_INTERVAL
     if claim == "same":
         return "holds" if -margin <= low and high <= margin else "does not hold" if low > margin or high < -margin else "cannot be said"
     if claim == "falls":
@@ -67,9 +68,8 @@ def verdict(gain: Gain, claim: str = "rises", margin: float = MARGIN) -> str:
 
 def setting_note(study: Study, settings: MaskletSettings) -> list[str]:
     """Say what a table was measured on."""
-    clips = study.dataset.clips
     notes = [
-        f"{len(clips)} clips, {sum(map(len, clips))} frames; SAM 2 checkpoint {Path(study.checkpoint).name}; window {settings.window}, grid {settings.grid}x{settings.grid}, "
+        f"{study.extent}; SAM 2 checkpoint {Path(study.checkpoint).name}; window {settings.window}, grid {settings.grid}x{settings.grid}, "
         f"predicted IoU {settings.iou}, stability {settings.stability} at offset {settings.stability_offset}."
     ]
     if study.checkpoint == "micro":

@@ -1,4 +1,4 @@
-"""Table 3: SAM 2 as segmentor (I-SAM2), the same with the features of base models (I-<base>), and a bound of our own."""
+"""Table 3: SAM 2 as segmentor (I-SAM2), the same with the features of base models (I-<base>), and what a perfect classifier would reach."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.bootstrap import signed
 from lib.config import ClassifierConfig, MaskletSettings, VoteSettings
 from lib.data import Clip, Predictions
 from lib.fit import SAM, Classes, classifier_of, models_of, predicted_classes, true_classes
@@ -98,7 +99,7 @@ def segmentor_rows(study: Study, settings: SegmentorSettings = SegmentorSettings
 
 
 def segmentor_table(study: Study, settings: SegmentorSettings = SegmentorSettings()) -> tuple[pd.DataFrame, dict, dict]:
-    """Table 3: every row of the paper's table beside what was measured here, and the bound.
+    """Table 3: every row of the paper's table beside what was measured here, and the perfect classifier.
 
     Returns:
         table: tidy, columns `COLUMNS`.
@@ -134,7 +135,7 @@ def segmentor_notes(study: Study, settings: SegmentorSettings, differences: dict
         notes += _accuracy_note(study, settings, files, features, label)
     for (claim, difference, backbone), gain in differences.items():
         words, direction = CLAIMS[claim]
-        said = ", ".join(f"{metric} {gain[metric][0]:+.1f} ({verdict(gain[metric], direction)})" for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"))
+        said = ", ".join(f"{metric} {signed(gain[metric][0])} ({verdict(gain[metric], direction)})" for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"))
         notes.append(f"The paper's claim that {words}, for {' '.join(filter(None, (difference, backbone)))}: {said}.")
     return notes
 
@@ -183,8 +184,9 @@ def _base_of(row: Row) -> Row:
 
 
 def _differences(study: Study, settings: SegmentorSettings, counts: dict[Row, list[ClipCounts]]) -> dict[Difference, dict[str, Gain]]:
-    """Compare the rows that the paper compares, if both were measured."""
-    pairs = [("fill", (I_SAM2_BASE, ""), (I_SAM2, ""))]
+    """Compare the rows that the paper compares, if both were measured, and I-SAM2 with the base model that fills it too."""
+    fill = fill_of(study, settings.fill)
+    pairs = [("fill", (I_SAM2_BASE, ""), (I_SAM2, ""))] + [("below", (I_SAM2, ""), fill[1:])] * (fill not in models_of(study, settings.models))
     for _, method, backbone in models_of(study, settings.models):
         base, plain, filled = (method, backbone), (f"I-{method}", backbone), (f"I-{method}_base", backbone)
         pairs += [("below", (I_SAM2, ""), base), ("trained", plain, base), ("encoder", plain, (I_SAM2, "")), ("fill", filled, plain)]
