@@ -10,6 +10,8 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from lib.progress import keep_memory
+
 
 @dataclass(frozen=True)
 class Flops:
@@ -161,10 +163,11 @@ def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool
     from lib import sam as models
 
     flops_of(name)
+    keep_memory()  # as whatever cuts clips does
     device = torch.device(device or models.default_device())
     sam = models.quicken(build("micro" if name == "micro" else "tiny")).to(device)
     light = name == "micro" or device.type != "cpu"
-    side, n, n_clicks, times = (sam.image_size // 16, 8, 16, 2) if light else (sam.image_size // 32, 1, 4, 1)
+    side, n, n_clicks, times = (sam.image_size // 16, 8, 16, 8) if light else (sam.image_size // 32, 1, 4, 1)
     track = lambda: (attend(sam, side, n, 1, 1), remember(sam, side, n), decode(sam, side, n))
     click = lambda: decode(sam, side, n_clicks)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
@@ -194,7 +197,7 @@ def _masks(size: tuple[int, int], side: int, device, n: int = 16) -> tuple[float
     return _seconds(encode), _seconds(lambda: refine_frame(labels, coco.decode(rles).transpose(2, 0, 1).astype(bool))), n * size[0] * size[1] / 1e6
 
 
-def _seconds(work: Callable, times: int = 2) -> float:
+def _seconds(work: Callable, times: int = 4) -> float:
     """Time work at its best, so that what only the first run needs does not count."""
     import torch
 

@@ -153,6 +153,7 @@ def _measured(study: Study, runs: Sequence[tuple[str, MaskletSettings, int | Non
     name = size_of(sam)
     rate = calibrate(name, clip.size, str(sam.device))
     lines, ratios = [], []
+    measure(sam, clip, replace(runs[0][1], window=1), len(study.dataset.classes))  # not used: the first run of a process allocates
     for label, setting, n_objects in runs:
         found = measure(sam, clip, setting, len(study.dataset.classes), n_objects)
         cost = predict_cost([found.frames], clip.size, setting, name, found.masklets, rate, on_gpu=has_gpu())

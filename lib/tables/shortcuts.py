@@ -10,6 +10,7 @@ from lib.checkpoints import weights_of
 from lib.config import MaskletSettings, Shortcuts
 from lib.data import Clip
 from lib.masklets import FrameMasklets, Masklets, segment
+from lib.progress import keep_memory
 from lib.refiner import refine_clip
 from lib.scores import compare
 from lib.study import NotRun, Study, example, find_clip
@@ -51,6 +52,7 @@ def _cut(study: Study, clip: Clip, settings: MaskletSettings, shortcuts: Shortcu
     def work() -> dict:
         from lib import sam
 
+        keep_memory()
         model = sam.load(study.checkpoint, shortcuts=shortcuts)
         segment(model, replace(clip, frames=clip.frames[:2]), settings)  # the first run of a process allocates
         begun = time.perf_counter()
