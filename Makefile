@@ -33,7 +33,7 @@ reports: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile tests --ignore=tests/test_browser.py
-	OMP_WAIT_POLICY=PASSIVE $(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-kernel-startup-timeout=300 -p no:cacheprovider notebooks/*.ipynb
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-kernel-startup-timeout=300 -p no:cacheprovider notebooks/*.ipynb
 	$(PY) -m pytest -n 2 tests/test_browser.py
 
 lab: $(STAMP)

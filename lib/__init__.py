@@ -27,6 +27,6 @@
     report, plots     table -> CSV and Markdown; table or clip -> figure
     page              all reports of a profile as one web page
     provenance        what a result came from
-    run               executes the notebooks into reports/
+    notebooks, run    notebooks as files; executes them into reports/
     check, progress   what a profile needs and what of it is there; the one progress bar
 """

@@ -1,8 +1,6 @@
 """Run the notebooks with papermill: each into its report folder, which a failed run leaves as it was."""
 
-import ast
 import logging
-import math
 import multiprocessing
 import os
 import re
@@ -21,7 +19,9 @@ import nbformat
 import papermill
 
 from lib import paths
+from lib.config import PROFILES
 from lib.files import DataMissingError, problem, replacing
+from lib.notebooks import INJECTED, KERNEL, check_parameters, find_notebooks, read_parameters, report_folder, strip
 from lib.page import write_page
 from lib.paths import REPORTS, ROOT
 from lib.progress import end_with_parent, quiet
@@ -29,83 +29,11 @@ from lib.report import profile_readme
 
 logger = logging.getLogger(__name__)
 
-INJECTED = ("profile", "data", "out")  # every notebook declares them; the runner sets them
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 START_TIMEOUT_S = 300  # for a kernel on a busy machine
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class RunError(RuntimeError):
     """Some notebooks failed; the message names them."""
-
-
-def find_notebooks(notebooks: str | Path, tables: Sequence[int | str] | None = None) -> list[Path]:
-    """Find the notebooks NN_name.ipynb of a folder, in the order of their numbers.
-
-    Args: tables: the numbers wanted (1, "1" and "01" are the same); None for all.
-    Raises: DataMissingError if the folder has none; ValueError for a number that none has, or that two have.
-    """
-    found: dict[int, Path] = {}
-    for path in sorted(Path(notebooks).glob("*.ipynb")):
-        if number := re.match(r"(\d\d)_", path.name):
-            if (other := found.setdefault(int(number[1]), path)) != path:
-                raise ValueError(f"Expected one notebook per number, but {other.name} and {path.name} share one. Rename one of them.")
-    if not found:
-        raise problem(DataMissingError, notebooks, expected="notebooks NN_name.ipynb", found="none", remedy="Check the path.")
-    if tables is None:
-        return list(found.values())
-    absent = [number for number in tables if not str(number).isdecimal() or int(number) not in found]
-    if absent:
-        raise ValueError(f"No notebook has the number {', '.join(map(str, absent))}; there are {', '.join(p.stem for p in found.values())}.")
-    wanted = {int(number) for number in tables}
-    return [path for number, path in found.items() if number in wanted]
-
-
-def read_parameters(path: str | Path) -> dict[str, Any]:
-    """Read the names and default values of a notebook's parameters cell.
-
-    Raises: ValueError unless one cell, the first of code, has the tag `parameters` and holds only assignments of literals:
-        papermill injects after it, so that a value derived inside it would be stale.
-    """
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    tagged = [i for i, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])]
-    if tagged != [0]:
-        raise ValueError(f"{path}: expected the tag `parameters` on the first code cell alone, but found it on {tagged} of {len(cells)} cells.")
-    values = {}
-    try:
-        for line in ast.parse(cells[0].source).body:
-            (target,) = line.targets
-            values[target.id] = ast.literal_eval(line.value)
-    except (AttributeError, ValueError, SyntaxError) as error:
-        found = error.text if isinstance(error, SyntaxError) else ast.unparse(line)
-        raise ValueError(f"{path}: expected `name = literal` on each line of the parameters cell, but found `{found}`.") from None
-    return values
-
-
-def _is_json(value: Any) -> bool:
-    """Tell a finite scalar or a list of such from what papermill would garble: tuples, paths, numpy scalars, dicts."""
-    if type(value) is list:
-        return all(_is_json(item) for item in value)
-    return value is None or type(value) in (bool, int, str) or type(value) is float and math.isfinite(value)
-
-
-def _check_parameters(given: Mapping[str, Any], known: Mapping[Path, dict[str, Any]]) -> None:
-    """Refuse notebooks that lack the runner's parameters, and user parameters that no notebook has or JSON cannot hold."""
-    for path, names in known.items():
-        if lacking := [name for name in INJECTED if name not in names]:
-            raise ValueError(f"{path}: expected the parameters {', '.join(INJECTED)}, but {', '.join(lacking)} is not among {list(names)}.")
-    free = sorted({name for names in known.values() for name in names} - set(INJECTED))
-    if unknown := [name for name in given if name not in free]:
-        raise ValueError(f"Unknown parameter {', '.join(map(str, unknown))}. Known to the chosen notebooks are: {', '.join(free) or 'none'}.")
-    for name, value in given.items():
-        if not _is_json(value):
-            raise ValueError(f"Expected parameter `{name}` to be a JSON scalar or list, but got {type(value).__name__} {value!r}.")
-
-
-def report_folder(path: str | Path) -> str:
-    """Name the report folder of a notebook: table1 to table7 for 01 to 07, else its name without the number."""
-    number, _, name = Path(path).stem.partition("_")
-    return f"table{int(number)}" if 1 <= int(number) <= 7 else name
 
 
 @contextmanager
@@ -133,24 +61,6 @@ def _environment(reports: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove what differs from run to run: times, paths, random ids and live widgets; outputs and execution counts stay."""
-    for name in ("papermill", "widgets"):
-        notebook.metadata.pop(name, None)
-    notebook.metadata["kernelspec"] = dict(KERNEL)
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    for cell in notebook.cells:
-        for name in ("papermill", "execution"):
-            cell.metadata.pop(name, None)
-        if not cell.metadata.get("tags", [None]):  # papermill's empty lists
-            del cell.metadata["tags"]
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell["id"] = "injected-parameters"
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
-    return notebook
-
-
 def _execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any]) -> None:
     """Execute a notebook into another file; if a cell fails, that file shows where."""
     logger.info("%s: started", path.name)
@@ -163,7 +73,7 @@ def _execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any])
     notebook = nbformat.read(output, as_version=4)
     if any(found.output_type == "error" for cell in notebook.cells for found in cell.get("outputs", [])):
         raise RuntimeError("stopped before its end by sys.exit")  # papermill lets an exit without a code pass
-    nbformat.write(_strip(notebook), output)
+    nbformat.write(strip(notebook), output)
     logger.info("%s: done", path.name)
 
 
@@ -210,16 +120,24 @@ def _attempt(work: Callable[[Path], None], path: Path) -> str:
         return f"{path.name}: {name}: {text}"
 
 
-def _begin(level: int) -> None:
-    """Let a worker process log as its parent does, and end with it; torch's threads in the kernels that it starts do not spin while they wait,
-    which would take the processor from the notebook beside."""
+def _begin(level: int, threads: int) -> None:
+    """Let a worker process log as its parent does, and end with it; torch's threads in the kernels that it starts are so many (0: as many as there are
+    cores) and do not spin while they wait, which would take the processor from the notebook beside."""
+    if threads:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("lib").setLevel(level)
     end_with_parent()
 
 
-def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int) -> list[str]:
+def _threads(profile: str, jobs: int) -> int:
+    """Share the cores between notebooks that run side by side where SAM 2 is the micro one; a released model takes all of them while the others wait."""
+    small = profile in PROFILES and PROFILES[profile].sam == "micro"
+    return max(1, os.cpu_count() // jobs) if small else 0
+
+
+def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int, threads: int) -> list[str]:
     """Do the work for every notebook; return a line for each failure.
 
     Notebooks run `jobs` at a time, started in their order, each in a process of its own, as papermill changes the working directory of a whole
@@ -229,7 +147,7 @@ def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int) -> li
     others = [path for path in chosen if path not in timed]
     lines = []
     if jobs > 1 and len(others) > 1:
-        with ProcessPoolExecutor(min(jobs, len(others)), multiprocessing.get_context("spawn"), _begin, (logging.getLogger("lib").level,)) as executor:
+        with ProcessPoolExecutor(min(jobs, len(others)), multiprocessing.get_context("spawn"), _begin, (logging.getLogger("lib").level, threads)) as executor:
             begun = {path: executor.submit(_attempt, work, path) for path in others}
             for path, outcome in begun.items():
                 try:
@@ -282,7 +200,7 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
         raise ValueError(f"Expected `profile` to be a plain name such as mini, but got {profile!r}.")
     known = {path: read_parameters(path) for path in find_notebooks(Path(notebooks).resolve(), tables)}
     given = dict(parameters or {})
-    _check_parameters(given, known)
+    check_parameters(given, known)
     if str(data) and not Path(data).expanduser().exists():
         raise problem(DataMissingError, data, expected="a data folder", found="no such path", remedy="Check the path given as data.")
     folder = Path(reports).resolve() / profile
@@ -290,7 +208,7 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
     values = {path: {**base, **{name: given[name] for name in given if name in known[path]}} for path in known}
     _sweep(folder)
     with _environment(folder.parent):
-        failures = _each(list(known), partial(_run_one, folder, values), jobs)
+        failures = _each(list(known), partial(_run_one, folder, values), jobs, _threads(profile, jobs))
     profile_readme(folder)
     write_page(folder)
     if failures:
@@ -321,7 +239,7 @@ def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | s
         if tuple(map(defaults.get, INJECTED)) != ("mini", "", ""):
             raise ValueError(f'{path}: expected the defaults `profile = "mini"`, `data = ""` and `out = ""`, but found {defaults}.')
     with _environment(REPORTS.resolve()):
-        failures = _each(chosen, _refresh_one, jobs)
+        failures = _each(chosen, _refresh_one, jobs, _threads("mini", jobs))
     if failures:
         raise RunError("\n".join([f"{len(failures)} of {len(chosen)} notebooks failed and are as before:", *failures]))
     return chosen

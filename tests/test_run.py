@@ -13,9 +13,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lib import run as runner
 from lib.data import DataMissingError
+from lib.notebooks import KERNEL, WIDGET, find_notebooks, is_json, read_parameters, report_folder, strip
 from lib.paths import ROOT
 from lib.report import read_table
-from lib.run import RunError, find_notebooks, read_parameters, refresh, report_folder, run
+from lib.run import RunError, refresh, run
 
 DEFAULTS = 'profile = "mini"\ndata = ""\nout = ""\n'
 SHOW = "print(profile, repr(data), window)\n[profile, window]"
@@ -31,7 +32,7 @@ def write_notebook(path, *sources, parameters=DEFAULTS + "window = 32  # frames\
     for i, cell in enumerate(cells):
         cell["id"] = f"cell-{i}"  # random otherwise
     path.parent.mkdir(exist_ok=True)
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": dict(runner.KERNEL), **metadata}), path)
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": dict(KERNEL), **metadata}), path)
     return path
 
 
@@ -203,6 +204,18 @@ def test_unknown_parameter_is_refused(folders, no_kernel):
     assert not reports.exists()
 
 
+@pytest.mark.parametrize(("profile", "threads"), [("mini", max(1, os.cpu_count() // 2)), ("vspw", 0)])
+def test_notebooks_side_by_side_share_the_cores(folders, monkeypatch, profile, threads):
+    """But for a released model, for which the others wait anyway."""
+    notebooks, reports = folders
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("04_window", "05_grid"):
+        write_notebook(notebooks / f"{name}.ipynb", "import os\nprint(os.environ.get('OMP_NUM_THREADS', 0))")
+    for folder in run(profile, notebooks=notebooks, reports=reports, jobs=2):
+        assert text_of(folder / "notebook.ipynb") == f"{threads}\n"
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
 def test_parameters_reach_only_who_knows_them(folders, monkeypatch):
     notebooks, reports = folders
     write_notebook(notebooks / "01_refiner.ipynb")
@@ -234,7 +247,7 @@ def test_json_arrives_as_it_is(tmp_path, value):
     source = nbformat.read(tmp_path / "o.ipynb", as_version=4).cells[2].source
     scope = {}
     exec(source, scope)
-    assert scope["window"] == value and type(scope["window"]) is type(value) and runner._is_json(value)
+    assert scope["window"] == value and type(scope["window"]) is type(value) and is_json(value)
 
 
 def test_missing_numbers_data_and_profiles(folders, no_kernel):
@@ -298,7 +311,7 @@ def test_refresh_writes_outputs_in_place(folders):
     assert text_of(good) == "mini '' 32\n['mini', 32]True"
     assert [(cell.id, cell.source, cell.metadata) for cell in after.cells] == [(cell.id, cell.source, cell.metadata) for cell in cells]
     assert [cell.execution_count for cell in after.cells[1:]] == [1, 2, 3]
-    assert set(after.metadata) == {"kernelspec", "language_info"} and after.metadata.kernelspec == runner.KERNEL
+    assert set(after.metadata) == {"kernelspec", "language_info"} and after.metadata.kernelspec == KERNEL
     assert refresh(notebooks, [1]) == [good] and nbformat.read(good, as_version=4) == after
 
 
@@ -310,11 +323,11 @@ def test_refresh_wants_the_offline_defaults(folders, no_kernel):
 
 def test_strip_leaves_nothing_that_changes():
     cell = new_code_cell("x", metadata={"tags": [], "papermill": {}, "execution": {"iopub.status.busy": "now"}}, outputs=[
-        nbformat.v4.new_output("display_data", {runner.WIDGET: {"model_id": "random"}, "text/plain": "a slider"})])
+        nbformat.v4.new_output("display_data", {WIDGET: {"model_id": "random"}, "text/plain": "a slider"})])
     notebook = new_notebook(cells=[cell], metadata={"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3.11.4"}})
-    runner._strip(notebook)
+    strip(notebook)
     assert cell.metadata == {} and cell.outputs[0].data == {"text/plain": "a slider"}
-    assert notebook.metadata == {"kernelspec": runner.KERNEL, "language_info": {"name": "python"}}
+    assert notebook.metadata == {"kernelspec": KERNEL, "language_info": {"name": "python"}}
 
 
 def test_report_saved_from_a_notebook(folders):
