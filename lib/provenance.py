@@ -73,13 +73,13 @@ def provenance(profile: str, parameters: Mapping, inputs: Iterable[str | Path], 
     """Record what a result came from.
 
     Args: parameters: of the notebook, values that JSON can hold; inputs: files or folders that were read; seconds: {stage: seconds}.
-    Returns: a dict that JSON can hold: profile; date (UTC); commit, and dirty if files other than reports differ from it (both None
+    Returns: a dict that JSON can hold: profile; date (UTC); commit, and dirty if files other than reports and results of benchmarks differ from it (both None
         outside git); versions; device; cpu_count; parameters; inputs {path: sha256}, relative to the project where inside; seconds.
     Raises: DataMissingError for an input that is not there.
     """
     commit = dirty = None
     if (top := _git("rev-parse", "--show-toplevel")) and Path(top).resolve() == ROOT:
-        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":(exclude)reports")
+        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":(exclude)reports", ":(exclude)benchmarks/results")
         dirty = None if changes is None else bool(changes)
     digests = {}
     for path in map(Path, inputs):
