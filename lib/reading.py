@@ -1,13 +1,19 @@
 """How the frames of a clip are read one at a time: from files, or kept once read; and what was read, to be hashed."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib.files import DataError, problem
+
+if TYPE_CHECKING:
+    from lib.data import Clip
 
 
 class Remembered:
@@ -53,3 +59,12 @@ def what_is_read(read: Callable[[int], np.ndarray], n: int) -> Iterator[bytes | 
     how = read.read if isinstance(read.read, partial) else partial(read.read)
     yield repr((how.func.__name__, how.args, sorted(how.keywords.items()))).encode()
     yield from (Path(path).read_bytes() for path in read.paths)
+
+
+@lru_cache(maxsize=None)
+def fingerprint(clip: "Clip") -> str:
+    """Name the frames by content, so that a cache never serves other frames under an old name; read once per clip and process."""
+    digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
+    for frame in what_is_read(clip.read_image, len(clip)):
+        digest.update(frame)
+    return digest.hexdigest()[:16]

@@ -29,7 +29,7 @@ from lib.masklets import Masklets
 from lib.mini import panoptic_stand_in, vipseg
 from lib.paths import CACHE, DATA
 from lib.progress import keep_memory, progress, workers
-from lib.reading import Remembered, what_is_read
+from lib.reading import Remembered, fingerprint
 
 log = logging.getLogger(__name__)
 CAMVID_TRAINING = {"steps": 1200, "seed": 0}  # of the base model, on the train split
@@ -123,15 +123,6 @@ def _load_sam(checkpoint: str):
     from lib import sam  # torch only where it is needed
 
     return sam.load(checkpoint)
-
-
-@lru_cache(maxsize=None)
-def fingerprint(clip: Clip) -> str:
-    """Name the frames by content, so that a cache never serves other frames under an old name; read once per clip and process."""
-    digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
-    for frame in what_is_read(clip.read_image, len(clip)):
-        digest.update(frame)
-    return digest.hexdigest()[:16]
 
 
 def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], Sequence[Path], bool]) -> float:

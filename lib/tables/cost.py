@@ -23,9 +23,10 @@ from lib.files import digest
 from lib.flops import calibrate, of_peak, size_of
 from lib.metrics import count_clip
 from lib.provenance import device
+from lib.reading import fingerprint
 from lib.refiner import refine_frame
 from lib.report import COLUMNS
-from lib.study import TRACKER_VERSION, Study, fingerprint
+from lib.study import TRACKER_VERSION, Study
 from lib.tables.rows import setting_note
 
 PAPER_FPS = {"scene that is slowest": 1.1, "scene that is fastest": 3.5}  # Sec. 4.1, "Computational Cost Analysis": VSPW val, one A100
