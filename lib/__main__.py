@@ -126,6 +126,7 @@ def check(args) -> int:
     for finding in findings:
         print(f"{'there  ' if finding.there else 'MISSING'}  {finding.kind} {finding.name}: {finding.text}")
     if any(finding.there for finding in findings if finding.kind == "data"):
+        keep_memory()  # as whatever cuts clips does
         print("\nWhat to expect:", *expect(args.profile, args.data), sep="\n  ")
     ready, command = can_run(findings), f"python -m lib run --profile {args.profile}" + (f" --data {args.data}" if args.data else "")
     print(f"\nThe refiner can run on {args.profile}: {command}" if ready else f"\nThe refiner cannot run on {args.profile} yet.")

@@ -10,8 +10,6 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from lib.progress import keep_memory
-
 
 @dataclass(frozen=True)
 class Flops:
@@ -163,7 +161,6 @@ def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool
     from lib import sam as models
 
     flops_of(name)
-    keep_memory()  # as whatever cuts clips does
     device = torch.device(device or models.default_device())
     sam = models.quicken(build("micro" if name == "micro" else "tiny")).to(device)
     light = name == "micro" or device.type != "cpu"

@@ -131,10 +131,10 @@ def _begin(level: int, threads: int) -> None:
     end_with_parent()
 
 
-def _threads(profile: str, jobs: int) -> int:
+def _threads(profile: str, checkpoint: str, jobs: int) -> int:
     """Share the cores between notebooks that run side by side where SAM 2 is the micro one; a released model takes all of them while the others wait."""
-    small = profile in PROFILES and PROFILES[profile].sam == "micro"
-    return max(1, os.cpu_count() // jobs) if small else 0
+    sam = checkpoint or (PROFILES[profile].sam if profile in PROFILES else "")
+    return max(1, os.cpu_count() // jobs) if sam == "micro" else 0
 
 
 def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int, threads: int) -> list[str]:
@@ -208,7 +208,7 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
     values = {path: {**base, **{name: given[name] for name in given if name in known[path]}} for path in known}
     _sweep(folder)
     with _environment(folder.parent):
-        failures = _each(list(known), partial(_run_one, folder, values), jobs, _threads(profile, jobs))
+        failures = _each(list(known), partial(_run_one, folder, values), jobs, _threads(profile, given.get("checkpoint", ""), jobs))
     profile_readme(folder)
     write_page(folder)
     if failures:
@@ -239,7 +239,7 @@ def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | s
         if tuple(map(defaults.get, INJECTED)) != ("mini", "", ""):
             raise ValueError(f'{path}: expected the defaults `profile = "mini"`, `data = ""` and `out = ""`, but found {defaults}.')
     with _environment(REPORTS.resolve()):
-        failures = _each(chosen, _refresh_one, jobs, _threads("mini", jobs))
+        failures = _each(chosen, _refresh_one, jobs, _threads("mini", "", jobs))
     if failures:
         raise RunError("\n".join([f"{len(failures)} of {len(chosen)} notebooks failed and are as before:", *failures]))
     return chosen

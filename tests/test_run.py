@@ -204,14 +204,15 @@ def test_unknown_parameter_is_refused(folders, no_kernel):
     assert not reports.exists()
 
 
-@pytest.mark.parametrize(("profile", "threads"), [("mini", max(1, os.cpu_count() // 2)), ("vspw", 0)])
-def test_notebooks_side_by_side_share_the_cores(folders, monkeypatch, profile, threads):
+@pytest.mark.parametrize(("profile", "checkpoint", "shared"), [("mini", "", True), ("vspw", "", False), ("camvid", "large", False), ("vspw", "micro", True)])
+def test_notebooks_side_by_side_share_the_cores(folders, monkeypatch, profile, checkpoint, shared):
     """But for a released model, for which the others wait anyway."""
     notebooks, reports = folders
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for name in ("04_window", "05_grid"):
-        write_notebook(notebooks / f"{name}.ipynb", "import os\nprint(os.environ.get('OMP_NUM_THREADS', 0))")
-    for folder in run(profile, notebooks=notebooks, reports=reports, jobs=2):
+        write_notebook(notebooks / f"{name}.ipynb", "import os\nprint(os.environ.get('OMP_NUM_THREADS', 0))", parameters=DEFAULTS + 'checkpoint = ""\n')
+    threads = max(1, os.cpu_count() // 2) if shared else 0
+    for folder in run(profile, parameters={"checkpoint": checkpoint}, notebooks=notebooks, reports=reports, jobs=2):
         assert text_of(folder / "notebook.ipynb") == f"{threads}\n"
     assert "OMP_NUM_THREADS" not in os.environ
 

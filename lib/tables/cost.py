@@ -22,6 +22,7 @@ from lib.data import Clip
 from lib.files import digest
 from lib.flops import calibrate, of_peak, size_of
 from lib.metrics import count_clip
+from lib.progress import keep_memory
 from lib.provenance import device
 from lib.reading import fingerprint
 from lib.refiner import refine_frame
@@ -152,6 +153,7 @@ def _measured(study: Study, runs: Sequence[tuple[str, MaskletSettings, int | Non
 
     sam, clip = load(study.checkpoint), study.dataset.clips[0]
     name = size_of(sam)
+    keep_memory()  # as whatever cuts clips does
     rate = calibrate(name, clip.size, str(sam.device))
     lines, ratios = [], []
     measure(sam, clip, replace(runs[0][1], window=1), len(study.dataset.classes))  # not used: the first run of a process allocates
