@@ -1,4 +1,5 @@
-"""What the benchmarks share: alternating timers, the machine, tables and JSON, and clips and objects to work on."""
+"""What the benchmarks share: alternating timers, the machine, tables and JSON, and clips and objects to
+work on."""
 
 import argparse
 import os
@@ -34,7 +35,9 @@ def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description.partition("\n")[0])
     options.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if sam.has_gpu() else "cpu")
     options.add_argument("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it as it is")
-    options.add_argument("--rounds", type=int, default=rounds, help="timed rounds, in each of which every contestant runs once")
+    options.add_argument(
+        "--rounds", type=int, default=rounds, help="timed rounds, in each of which every contestant runs once"
+    )
     options.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
     return options
 
@@ -45,7 +48,9 @@ def add_models(options: argparse.ArgumentParser) -> None:
     options.add_argument("--bf16", action="store_true", help="in bfloat16 as well as in float32")
 
 
-def alternate(contestants: dict[str, Callable], rounds: int, device: str, *, warm_up: bool = True) -> tuple[dict, dict[str, np.ndarray]]:
+def alternate(
+    contestants: dict[str, Callable], rounds: int, device: str, *, warm_up: bool = True
+) -> tuple[dict, dict[str, np.ndarray]]:
     """Run contestants in turn, so that what slows the machine slows all of them.
 
     Args:
@@ -85,14 +90,25 @@ def faster(times: np.ndarray, than: np.ndarray) -> float:
     return float(np.median(than / times))
 
 
-def finish(name: str, options: argparse.Namespace, lines: Sequence[dict], notes: Sequence[str] = ()) -> pd.DataFrame:
+def finish(
+    name: str, options: argparse.Namespace, lines: Sequence[dict], notes: Sequence[str] = ()
+) -> pd.DataFrame:
     """Print a table and write it as `<name>_<cpu|cuda>.json`; returns it."""
     table = pd.DataFrame(lines)
     from_where = machine(options.device)
     print(f"{name} on {from_where['device']}, {from_where['threads']} threads, torch {from_where['torch']}")
     print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format), *notes, sep="\n")
-    rows = [{column: None if pd.isna(value) else value for column, value in line.items()} for line in table.to_dict("records")]
-    result = {"benchmark": name, "command": options.command, "machine": from_where, "notes": list(notes), "table": rows}
+    rows = [
+        {column: None if pd.isna(value) else value for column, value in line.items()}
+        for line in table.to_dict("records")
+    ]
+    result = {
+        "benchmark": name,
+        "command": options.command,
+        "machine": from_where,
+        "notes": list(notes),
+        "table": rows,
+    }
     write_json(options.out / f"{name}_{options.device}.json", result)
     return table
 
@@ -114,24 +130,36 @@ def machine(device: str) -> dict:
     code = provenance("", {}, (), {})
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu[1] if cpu else "unknown CPU",
-        "gpu": device == "cuda", "cpu_count": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # of the last minute, these benchmarks included
+        "gpu": device == "cuda",
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        # of the last minute, these benchmarks included
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         **{key: code[key] for key in ("date", "commit", "dirty")},
-    }  # fmt: skip
+    }
 
 
 def drawn(n_frames: int, n_drawn: int | None = None) -> Clip:
-    """A drawn clip in memory: `n_frames` frames, of which the first `n_drawn` (None for all) are drawn and come again and again, to and fro."""
+    """A drawn clip in memory: `n_frames` frames, of which the first `n_drawn` (None for all) are drawn and
+    come again and again, to and fro."""
     n_drawn = n_drawn or n_frames
     scene = make_scene(SEED, n_frames=n_drawn)
     frames = [render(scene, t)[:2] for t in range(n_drawn)]
     there_and_back = list(range(n_drawn)) + list(range(n_drawn - 2, 0, -1))
     at = lambda t: frames[there_and_back[t % len(there_and_back)]]
-    return Clip("drawn", tuple(f"{t:05d}" for t in range(n_frames)), lambda: frames[0][1].shape, lambda t: at(t)[0], lambda t: at(t)[1])
+    return Clip(
+        "drawn",
+        tuple(f"{t:05d}" for t in range(n_frames)),
+        lambda: frames[0][1].shape,
+        lambda t: at(t)[0],
+        lambda t: at(t)[1],
+    )
 
 
 def load(name: str, device: str, cls: str = ""):
-    """Load a SAM 2: `micro` with its weights, an official architecture with seeded random ones; as stock's predictor `cls`, if one is named."""
+    """Load a SAM 2: `micro` with its weights, an official architecture with seeded random ones; as stock's
+    predictor `cls`, if one is named."""
     if name == "micro":
         ours = sam.load("micro", device)
         if not cls:
@@ -146,8 +174,11 @@ def load(name: str, device: str, cls: str = ""):
 
 
 @contextmanager
-def given(n: int, setting: MaskletSettings, size: tuple[int, int], *, proposing: bool = False) -> Iterator[np.ndarray]:
-    """Let `lib.tracker.track` track n cells of a grid instead of what it proposes, since no clip has proposals of every number.
+def given(
+    n: int, setting: MaskletSettings, size: tuple[int, int], *, proposing: bool = False
+) -> Iterator[np.ndarray]:
+    """Let `lib.tracker.track` track n cells of a grid instead of what it proposes, since no clip has
+    proposals of every number.
 
     Args:
         setting: that selects them all.
@@ -159,7 +190,12 @@ def given(n: int, setting: MaskletSettings, size: tuple[int, int], *, proposing:
     cells, propose = grid_cells(n, size), tracker.propose
     scores = torch.linspace(1, 0.95, n)  # falling, so that selection keeps their order
     masks = coco.decode(cells).transpose(2, 0, 1).astype(bool)
-    chosen = tracker.Candidates(cells, scores, {setting.stability_offset: torch.ones(n)}, pixels.boxes_of(torch.from_numpy(masks)).float())
+    chosen = tracker.Candidates(
+        cells,
+        scores,
+        {setting.stability_offset: torch.ones(n)},
+        pixels.boxes_of(torch.from_numpy(masks)).float(),
+    )
 
     def instead(*arguments, **options):
         if proposing:
@@ -171,11 +207,14 @@ def given(n: int, setting: MaskletSettings, size: tuple[int, int], *, proposing:
 
 
 def worst_iou(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
-    """The lowest IoU of a masklet in any frame, from masks (N, H, W) bool by frame; two empty masks agree; NaN if their numbers differ or are zero."""
+    """The lowest IoU of a masklet in any frame, from masks (N, H, W) bool by frame; two empty masks agree;
+    NaN if their numbers differ or are zero."""
     if [len(masks) for masks in ours] != [len(masks) for masks in theirs] or not sum(map(len, ours)):
         return float("nan")
     worst = 1.0
     for a, b in zip(ours, theirs):
         union = (a | b).sum((1, 2))
-        worst = min(worst, float(np.where(union, (a & b).sum((1, 2)) / np.maximum(union, 1), 1.0).min(initial=1.0)))
+        worst = min(
+            worst, float(np.where(union, (a & b).sum((1, 2)) / np.maximum(union, 1), 1.0).min(initial=1.0))
+        )
     return worst

@@ -1,4 +1,5 @@
-"""The base models' predict loop: what it saves to prepare each frame once though four targets look at it, and what part of a model is its head.
+"""The base models' predict loop: what it saves to prepare each frame once though four targets look at it,
+and what part of a model is its head.
 
     python -m benchmarks.predicting --models cffm-b0 mrcfa-b0 tv3s-b1
 """
@@ -12,11 +13,14 @@ from lib.segmentors.predict import normalise, predict_frames, references, to_lab
 
 
 def plain(model, clip, bf16):
-    """Predict every frame by a call of its own, as the authors' test does: each frame goes through the backbone for each target that looks at it."""
+    """Predict every frame by a call of its own, as the authors' test does: each frame goes through the
+    backbone for each target that looks at it."""
     device, labels = next(model.parameters()).device, []
     with torch.inference_mode():
         for t in range(len(clip)):
-            seen = np.stack([to_network_size(clip.image(i), model.scale) for i in references(t, model.n_frames)])
+            seen = np.stack(
+                [to_network_size(clip.image(i), model.scale) for i in references(t, model.n_frames)]
+            )
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 logits = model(normalise(seen, device))
             labels.append(to_labels(logits, seen.shape[1:3], clip.size)[0].cpu().numpy())
@@ -42,17 +46,36 @@ def main(arguments=None):
             with torch.autocast(options.device, torch.bfloat16, enabled=options.bf16):
                 return [model.backbone(batch)[-1] for batch in shown.split(options.batch)]
 
-        labels, times = alternate({
-            "one call per target": lambda: plain(model, clip, options.bf16),
-            "each frame once": lambda: predict_frames(model, images, batch=options.batch, bf16=options.bf16),
-            "backbone alone": backbone,
-        }, options.rounds, options.device)  # fmt: skip
+        labels, times = alternate(
+            {
+                "one call per target": lambda: plain(model, clip, options.bf16),
+                "each frame once": lambda: predict_frames(
+                    model, images, batch=options.batch, bf16=options.bf16
+                ),
+                "backbone alone": backbone,
+            },
+            options.rounds,
+            options.device,
+        )
         agree = float((labels["one call per target"] == labels["each frame once"]).mean())
         for who, taken in times.items():
-            lines.append({"model": name, "precision": "bf16" if options.bf16 else "fp32", "who": who, **spread(taken), "frames_per_s": len(clip) / float(np.median(taken)),
-                          "times_faster": faster(taken, times["one call per target"]) if who != "backbone alone" else None, "pixels_agree": agree if who == "each frame once" else None})  # fmt: skip
-    notes = [f"{options.frames} frames of {clip.size[0]}x{clip.size[1]} pixels, batches of {options.batch}; random weights, which take as long as trained ones; {options.rounds} alternating rounds, medians.",
-             "The backbone alone, once per frame, is part of both; what the loop takes beyond it are the head, resizing and the argmax."]  # fmt: skip
+            lines.append(
+                {
+                    "model": name,
+                    "precision": "bf16" if options.bf16 else "fp32",
+                    "who": who,
+                    **spread(taken),
+                    "frames_per_s": len(clip) / float(np.median(taken)),
+                    "times_faster": faster(taken, times["one call per target"])
+                    if who != "backbone alone"
+                    else None,
+                    "pixels_agree": agree if who == "each frame once" else None,
+                }
+            )
+    notes = [
+        f"{options.frames} frames of {clip.size[0]}x{clip.size[1]} pixels, batches of {options.batch}; random weights, which take as long as trained ones; {options.rounds} alternating rounds, medians.",
+        "The backbone alone, once per frame, is part of both; what the loop takes beyond it are the head, resizing and the argmax.",
+    ]
     return finish("predicting", options, lines, notes)
 
 

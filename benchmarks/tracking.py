@@ -3,9 +3,10 @@
     python -m benchmarks.tracking --objects 1 8 32 64                                       # micro model
     python -m benchmarks.tracking --device cuda --model tiny large --bf16                   # official architectures, random weights
 
-One window. "automatic" is all of it: propose on the first frame, select, track what was found. "given" starts from n masks, the cells of a grid, so that n is
-what it says. Ours is `lib.tracker.track`; stock is `SAM2AutomaticMaskGenerator` and the video predictor of today, which takes object after object; legacy is
-the same with the predictor of before, which takes all objects at once. All read the same JPEG files.
+One window. "automatic" is all of it: propose on the first frame, select, track what was found. "given" starts
+from n masks, the cells of a grid, so that n is what it says. Ours is `lib.tracker.track`; stock is
+`SAM2AutomaticMaskGenerator` and the video predictor of today, which takes object after object; legacy is the
+same with the predictor of before, which takes all objects at once. All read the same JPEG files.
 """
 
 import contextlib
@@ -17,17 +18,33 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.common import add_models, alternate, drawn, faster, finish, given, load, parse, parser, spread, worst_iou
+from benchmarks.common import (
+    add_models,
+    alternate,
+    drawn,
+    faster,
+    finish,
+    given,
+    load,
+    parse,
+    parser,
+    spread,
+    worst_iou,
+)
 from lib import tracker
 from lib.config import MaskletSettings
 from lib.data import Clip, read_frames
 from tests import stock
 
-PREDICTORS = {"stock": "sam2.sam2_video_predictor.SAM2VideoPredictor", "legacy": "sam2.sam2_video_predictor_legacy.SAM2VideoPredictor"}
+PREDICTORS = {
+    "stock": "sam2.sam2_video_predictor.SAM2VideoPredictor",
+    "legacy": "sam2.sam2_video_predictor_legacy.SAM2VideoPredictor",
+}
 
 
 def propagate(predictor, folder: Path, prompts) -> list[np.ndarray]:
-    """Track masks (H, W) bool through a folder of JPEGs as stock sam2 is meant to; returns (N, H, W) bool by frame."""
+    """Track masks (H, W) bool through a folder of JPEGs as stock sam2 is meant to; returns (N, H, W) bool
+    by frame."""
     if len(prompts) == 0:  # stock raises then
         return []
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
@@ -42,26 +59,46 @@ def compare(name: str, bf16: bool, n: int, clip: Clip, folder: Path, options) ->
     setting = MaskletSettings(window=len(clip), grid=options.grid)
     if name != "micro" and not n:  # random weights are not sure of anything: take what they find
         setting = MaskletSettings(window=len(clip), grid=options.grid, iou=0.0, stability=0.0)
-    ours, predictors = load(name, options.device), {who: load(name, options.device, cls) for who, cls in PREDICTORS.items()}
+    ours, predictors = (
+        load(name, options.device),
+        {who: load(name, options.device, cls) for who, cls in PREDICTORS.items()},
+    )
     context = given(n, setting, clip.size) if n else contextlib.nullcontext()
     with context as cells, torch.autocast(options.device, torch.bfloat16, enabled=bf16):
-        prompts = lambda predictor: cells if n else [found["segmentation"] for found in stock.propose(predictor, clip.image(0), setting)]
-        contestants = {"ours": lambda: [frame for frame, in tracker.track(ours, clip, setting, autocast=bf16)]}
-        contestants |= {who: lambda p=predictor: propagate(p, folder, prompts(p)) for who, predictor in predictors.items()}
+        prompts = lambda predictor: (
+            cells
+            if n
+            else [found["segmentation"] for found in stock.propose(predictor, clip.image(0), setting)]
+        )
+        contestants = {
+            "ours": lambda: [frame for (frame,) in tracker.track(ours, clip, setting, autocast=bf16)]
+        }
+        contestants |= {
+            who: lambda p=predictor: propagate(p, folder, prompts(p)) for who, predictor in predictors.items()
+        }
         results, times = alternate(contestants, options.rounds, options.device)
     results["ours"] = [frame.masks(clip.size) for frame in results["ours"]]
     head = {"model": name, "precision": "bf16" if bf16 else "fp32", "masks": "given" if n else "automatic"}
     return [
-        {**head, "objects": len(masks[0]) if masks else 0, "who": who, **spread(times[who]), "times_faster": faster(times[who], times["stock"]),
-         "worst_iou": worst_iou(masks, results["stock"]), "covered": float(np.mean([m.mean() for m in masks])) if masks else None}
+        {
+            **head,
+            "objects": len(masks[0]) if masks else 0,
+            "who": who,
+            **spread(times[who]),
+            "times_faster": faster(times[who], times["stock"]),
+            "worst_iou": worst_iou(masks, results["stock"]),
+            "covered": float(np.mean([m.mean() for m in masks])) if masks else None,
+        }
         for who, masks in results.items()
-    ]  # fmt: skip
+    ]
 
 
 def main(arguments=None):
     options = parser(__doc__, rounds=3)
     add_models(options)
-    options.add_argument("--objects", type=int, nargs="+", default=[0, 1, 8, 32, 64], help="0 for automatic masks")
+    options.add_argument(
+        "--objects", type=int, nargs="+", default=[0, 1, 8, 32, 64], help="0 for automatic masks"
+    )
     options.add_argument("--frames", type=int, default=8)
     options.add_argument("--grid", type=int, default=16, help="points per side, for automatic masks")
     options = parse(options, "tracking", arguments)

@@ -2,9 +2,11 @@
 
     python -m benchmarks.voting
 
-Vote + paint (`lib.refiner.refine_frame`) against one numpy pass a mask. Metrics (`lib.metrics.count_clip` and `summarise`: all scores of both protocols)
-against the per-window loop of the VSPW script, which gives mVC8 and mVC16 alone, and against loops for all scores: one class at a time for the IoU and the boundary,
-one window at a time for mVC by the script and by Eq. 4. Everything is numpy or OpenCV on one array at a time; no loop goes over pixels in Python.
+Vote + paint (`lib.refiner.refine_frame`) against one numpy pass a mask. Metrics (`lib.metrics.count_clip` and
+`summarise`: all scores of both protocols) against the per-window loop of the VSPW script, which gives mVC8
+and mVC16 alone, and against loops for all scores: one class at a time for the IoU and the boundary, one
+window at a time for mVC by the script and by Eq. 4. Everything is numpy or OpenCV on one array at a time; no
+loop goes over pixels in Python.
 """
 
 import cv2
@@ -22,10 +24,19 @@ N_CLASSES = len(VSPW_CLASSES)
 def labels(n_frames: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """A drawn clip's truth and a prediction of it, shifted and flickering in blocks: two (T, H, W) uint8."""
     clip, rng = drawn(n_frames), np.random.default_rng(SEED)
-    truth = np.stack([cv2.resize(clip.truth(t), size[::-1], interpolation=cv2.INTER_NEAREST) for t in range(n_frames)])
+    truth = np.stack(
+        [cv2.resize(clip.truth(t), size[::-1], interpolation=cv2.INTER_NEAREST) for t in range(n_frames)]
+    )
     truth[:, :4] = VOID
     predicted = np.roll(truth, 3, axis=2)
-    blocks = [cv2.resize((rng.random((size[0] // 16, size[1] // 16)) < 0.05).astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) for _ in truth]
+    blocks = [
+        cv2.resize(
+            (rng.random((size[0] // 16, size[1] // 16)) < 0.05).astype(np.uint8),
+            size[::-1],
+            interpolation=cv2.INTER_NEAREST,
+        )
+        for _ in truth
+    ]
     predicted[np.stack(blocks) > 0] = 0
     return truth, predicted
 
@@ -34,7 +45,10 @@ def ellipses(n: int, size: tuple[int, int]) -> np.ndarray:
     """Random ellipses, (N, H, W) bool: masks of all sizes that overlap."""
     rng, masks = np.random.default_rng(SEED), np.zeros((n, *size), np.uint8)
     for mask in masks:
-        centre, axes = rng.integers(0, size[::-1]).tolist(), (min(size) * rng.uniform(0.02, 0.35, 2)).astype(int).tolist()
+        centre, axes = (
+            rng.integers(0, size[::-1]).tolist(),
+            (min(size) * rng.uniform(0.02, 0.35, 2)).astype(int).tolist(),
+        )
         cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 1, -1)
     return masks.astype(bool)
 
@@ -51,9 +65,17 @@ def refine_loop(semantic: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def metrics_loop(truth: np.ndarray, predicted: np.ndarray, classes) -> dict[str, float]:
-    """All scores of one clip, in percent, class after class (boundaries of `classes` are looked for in every frame) and window after window."""
-    square, judged, present = np.ones((5, 5), np.uint8), truth != VOID, [c for c in np.unique(truth) if c != VOID]
-    ious = [(judged & (truth == c) & (predicted == c)).sum() / (judged & ((truth == c) | (predicted == c))).sum() for c in present]
+    """All scores of one clip, in percent, class after class (boundaries of `classes` are looked for in
+    every frame) and window after window."""
+    square, judged, present = (
+        np.ones((5, 5), np.uint8),
+        truth != VOID,
+        [c for c in np.unique(truth) if c != VOID],
+    )
+    ious = [
+        (judged & (truth == c) & (predicted == c)).sum() / (judged & ((truth == c) | (predicted == c))).sum()
+        for c in present
+    ]
     weights = [(truth == c).sum() for c in present]
     boundary_ious = []
     for m, o in zip(truth, predicted):
@@ -64,7 +86,11 @@ def metrics_loop(truth: np.ndarray, predicted: np.ndarray, classes) -> dict[str,
         if boundary.any():
             right = (boundary & (m == o)).sum()
             boundary_ious.append(right / (boundary.sum() + (boundary & (o != VOID)).sum() - right))
-    scores = {"mIoU": np.mean(ious), "wIoU": np.average(ious, weights=weights), "mBIoU": np.mean(boundary_ious)}
+    scores = {
+        "mIoU": np.mean(ious),
+        "wIoU": np.average(ious, weights=weights),
+        "mBIoU": np.mean(boundary_ious),
+    }
     scores |= {f"mVC{n}_eq4": np.nanmean(eq4_windows(truth, predicted, n)) for n in (8, 16)}
     return {metric: 100 * float(score) for metric, score in scores.items()} | windows_loop(truth, predicted)
 
@@ -88,19 +114,41 @@ def main(arguments=None):
     def compare(what: str, n_frames: int, contestants: dict, differ) -> None:
         results, times = alternate(contestants, options.rounds, "cpu")
         for who, result in results.items():
-            lines.append({"what": what, "who": who, **spread(times[who]), "frames_per_s": n_frames / float(np.median(times[who])),
-                          "ours_faster": faster(times["ours"], times[who]), "largest_difference": differ(results["ours"], result)})  # fmt: skip
+            lines.append(
+                {
+                    "what": what,
+                    "who": who,
+                    **spread(times[who]),
+                    "frames_per_s": n_frames / float(np.median(times[who])),
+                    "ours_faster": faster(times["ours"], times[who]),
+                    "largest_difference": differ(results["ours"], result),
+                }
+            )
 
-    compare("vote + paint", n_voted, {
-        "ours": lambda: [refine_frame(frame, masks) for frame in predicted[:n_voted]],
-        "loop over masks": lambda: [refine_loop(frame, masks) for frame in predicted[:n_voted]],
-    }, lambda ours, theirs: float(np.mean(np.stack(ours) != np.stack(theirs))))  # fmt: skip
-    compare("metrics", options.frames, {
-        "ours": lambda: summarise([count_clip("drawn", truth, predicted, N_CLASSES)]),
-        "loop over windows, mVC of the VSPW script alone": lambda: windows_loop(truth, predicted),
-        f"loops over all {N_CLASSES} classes and windows, all scores": lambda: metrics_loop(truth, predicted, range(N_CLASSES)),
-        "loops over the clip's classes and windows, all scores": lambda: metrics_loop(truth, predicted, np.unique(truth[truth != VOID])),
-    }, lambda ours, theirs: max(abs(ours[metric] - score) for metric, score in theirs.items()))  # fmt: skip
+    compare(
+        "vote + paint",
+        n_voted,
+        {
+            "ours": lambda: [refine_frame(frame, masks) for frame in predicted[:n_voted]],
+            "loop over masks": lambda: [refine_loop(frame, masks) for frame in predicted[:n_voted]],
+        },
+        lambda ours, theirs: float(np.mean(np.stack(ours) != np.stack(theirs))),
+    )
+    compare(
+        "metrics",
+        options.frames,
+        {
+            "ours": lambda: summarise([count_clip("drawn", truth, predicted, N_CLASSES)]),
+            "loop over windows, mVC of the VSPW script alone": lambda: windows_loop(truth, predicted),
+            f"loops over all {N_CLASSES} classes and windows, all scores": lambda: metrics_loop(
+                truth, predicted, range(N_CLASSES)
+            ),
+            "loops over the clip's classes and windows, all scores": lambda: metrics_loop(
+                truth, predicted, np.unique(truth[truth != VOID])
+            ),
+        },
+        lambda ours, theirs: max(abs(ours[metric] - score) for metric, score in theirs.items()),
+    )
     notes = [
         f"Frames of {size[0]}x{size[1]} pixels; {len(masks)} masks, each {100 * masks.mean():.0f} % of the frame on average; a clip of {options.frames} frames for the metrics; {options.rounds} alternating rounds. On the CPU whatever the device.",
         "largest_difference from ours: share of pixels that differ, or points of the score that differs most. ours_faster: how many times, median of the ratios within a round.",

@@ -1,8 +1,8 @@
 """How right a prediction is, by distance to the true boundary: where refinement helps, and where it hurts.
 
-    base, refined = zip(*[accuracy_by_distance(truths, (predictions, after)) for each clip])
-    share, low, high = accuracy(base)                      # in percent, by bin
-    change, low, high = accuracy(refined, other=base)      # in points, paired over clips
+base, refined = zip(*[accuracy_by_distance(truths, (predictions, after)) for each clip])
+share, low, high = accuracy(base)                      # in percent, by bin
+change, low, high = accuracy(refined, other=base)      # in points, paired over clips
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,8 @@ import numpy as np
 from lib.bootstrap import draw
 from lib.files import VOID, classes_in
 
-EDGES_PX = (1, 2, 4, 8, 16, 32)  # upper edges of the bins but the last: (0, 1], (1, 2], ... (16, 32], more than 32
+# upper edges of the bins but the last: (0, 1], (1, 2], ... (16, 32], more than 32
+EDGES_PX = (1, 2, 4, 8, 16, 32)
 
 
 def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.ndarray:
@@ -21,9 +22,11 @@ def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.nda
 
     Args:
         truth: (H, W) uint8, class ids or 255 = void.
-        within_px: larger distances may come out as infinite; each class is then measured in a box around it, which is several times faster.
+        within_px: larger distances may come out as infinite; each class is then measured in a box around it,
+            which is several times faster.
 
-    Returns: (H, W) float32, Euclidean, in pixels: 1 beside another class; infinite in a frame of one class; NaN for void, which is no
+    Returns: (H, W) float32, Euclidean, in pixels: 1 beside another class; infinite in a frame of one class;
+        NaN for void, which is no
         boundary either: distances reach across it, and neither it nor the frame's edge is another class.
     """
     distance = np.full(truth.shape, np.nan, np.float32)
@@ -35,19 +38,26 @@ def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.nda
         other = ~own & (truth[box] != VOID)
         if other.any():
             found = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[own]
-            distance[box][own] = np.sqrt(np.rint(found**2))  # squares are whole; cv2 is off in the last bit, which would move pixels between bins
+            # squares are whole; cv2 is off in the last bit, which would move pixels between bins
+            distance[box][own] = np.sqrt(np.rint(found**2))
         else:
             distance[box][own] = np.inf
     return distance
 
 
-def accuracy_by_distance(truths: Iterable[np.ndarray], predictions: Sequence[Iterable[np.ndarray]], edges_px: Sequence[float] = EDGES_PX) -> np.ndarray:
+def accuracy_by_distance(
+    truths: Iterable[np.ndarray],
+    predictions: Sequence[Iterable[np.ndarray]],
+    edges_px: Sequence[float] = EDGES_PX,
+) -> np.ndarray:
     """Count a clip's right pixels, and all that are judged, by distance to the true boundary.
 
     Args:
         truths: frames (H, W) uint8 in order, class ids or 255 = void.
-        predictions: P predictions of the clip, each as many frames (H, W) uint8, class ids or 255 = nothing predicted.
-        edges_px: B - 1 rising distances; bin b holds distances above edge b - 1 up to edge b, the last all beyond.
+        predictions: P predictions of the clip, each as many frames (H, W) uint8, class ids or 255 = nothing
+            predicted.
+        edges_px: B - 1 rising distances; bin b holds distances above edge b - 1 up to edge b, the last all
+            beyond.
 
     Returns:
         (P, 2, B) int64: right pixels, all pixels.
@@ -61,31 +71,43 @@ def accuracy_by_distance(truths: Iterable[np.ndarray], predictions: Sequence[Ite
     counts = np.zeros((len(predictions), 2, len(edges) + 1), np.int64)
     for truth, *predicted in zip(truths, *predictions, strict=True):
         judged = truth != VOID
-        bins = np.searchsorted(edges, distance_to_boundary(truth, float(edges[-1]) if len(edges) else 0.0)[judged], side="left")
+        bins = np.searchsorted(
+            edges, distance_to_boundary(truth, float(edges[-1]) if len(edges) else 0.0)[judged], side="left"
+        )
         for labels, count in zip(predicted, counts):
             if labels.shape != truth.shape:
-                raise ValueError(f"Expected predictions of the truth's size {truth.shape}, but got {labels.shape}.")
+                raise ValueError(
+                    f"Expected predictions of the truth's size {truth.shape}, but got {labels.shape}."
+                )
             right = (truth == labels)[judged]
-            count += np.bincount(bins[right], minlength=len(edges) + 1), np.bincount(bins, minlength=len(edges) + 1)
+            count += (
+                np.bincount(bins[right], minlength=len(edges) + 1),
+                np.bincount(bins, minlength=len(edges) + 1),
+            )
     return counts
 
 
-def accuracy(counts: Sequence[np.ndarray], n: int = 1000, seed: int = 0, *, other: Sequence[np.ndarray] | None = None) -> np.ndarray:
+def accuracy(
+    counts: Sequence[np.ndarray], n: int = 1000, seed: int = 0, *, other: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
     """Pool clips into accuracy by distance, with 95 % intervals by drawing clips with replacement.
 
     Args:
         counts: of one prediction, per clip as from `accuracy_by_distance`, (2, B).
         n, seed: number of resamples, and what seeds them.
-        other: counts of another prediction of the same clips; the result is then the paired difference `counts` minus `other`.
+        other: counts of another prediction of the same clips; the result is then the paired difference
+            `counts` minus `other`.
 
     Returns:
-        (3, B): value, low, high, in percent or points; NaN where no pixel lies, and bounds NaN below two clips.
+        (3, B): value, low, high, in percent or points; NaN where no pixel lies, and bounds NaN below two
+        clips.
     """
     if not counts:
         raise ValueError("Expected counts of at least one clip, but got none.")
     if other is not None and not np.array_equal([c[1] for c in counts], [c[1] for c in other]):
         raise ValueError("Expected `other` to judge the same pixels of the same clips.")
-    weights = np.vstack([np.ones((1, len(counts))), draw(len(counts), n, seed)])  # the clips themselves, then the resamples
+    # the clips themselves, then the resamples
+    weights = np.vstack([np.ones((1, len(counts))), draw(len(counts), n, seed)])
     pooled = _percent(weights, counts) - (0 if other is None else _percent(weights, other))
     bounds = np.full((2, pooled.shape[1]), np.nan)
     for b in np.flatnonzero(~np.isnan(pooled[0])) if len(counts) > 1 else ():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lib.checkpoints import MICRO_WEIGHTS, OFFICIAL
 from lib.config import PROFILES, MaskletSettings, Profile
-from lib.data import Dataset, DataError, DataMissingError, read_dataset, read_predictions
+from lib.data import DataError, DataMissingError, Dataset, read_dataset, read_predictions
 from lib.mini import panoptic_stand_in
 from lib.paths import DATA
 from lib.study import root_of, weights_file
@@ -22,7 +22,8 @@ class Finding:
 
 
 def check(profile: str = "mini", data: str | Path = "") -> list[Finding]:
-    """Look for everything that a profile needs. Reads names only, computes and fetches nothing (but draws the clips of a profile that are drawn).
+    """Look for everything that a profile needs. Reads names only, computes and fetches nothing (but draws
+    the clips of a profile that are drawn).
 
     Args: as for `lib.study.open_study`.
     Returns: findings for the data, SAM 2's weights and each base model, in this order.
@@ -38,7 +39,9 @@ def check(profile: str = "mini", data: str | Path = "") -> list[Finding]:
     except (DataError, DataMissingError) as error:
         found = str(error)
     findings = [Finding("data", chosen.dataset, dataset is not None, found), _sam(chosen)]
-    return findings + [Finding("base model", name, *_model(chosen, name, dataset, root)) for name, _, _ in chosen.models]
+    return findings + [
+        Finding("base model", name, *_model(chosen, name, dataset, root)) for name, _, _ in chosen.models
+    ]
 
 
 def can_run(findings: list[Finding]) -> bool:
@@ -47,9 +50,11 @@ def can_run(findings: list[Finding]) -> bool:
 
 
 def expect(profile: str = "mini", data: str | Path = "") -> list[str]:
-    """Say what the masklets of a profile will cost on this machine under the default settings: frames, masklets, time, memory, a line each.
+    """Say what the masklets of a profile will cost on this machine under the default settings: frames,
+    masklets, time, memory, a line each.
 
-    Takes seconds: it reads one frame and times the parts of a model with random weights, so that SAM 2's own need not be there.
+    Takes seconds: it reads one frame and times the parts of a model with random weights, so that SAM 2's own
+        need not be there.
     Args: as for `lib.study.open_study`.
     Raises: DataError, DataMissingError if the data are not there.
     """
@@ -64,16 +69,24 @@ def _sam(profile: Profile) -> Finding:
     from huggingface_hub import try_to_load_from_cache
 
     if profile.sam == "micro":
-        text = f"{MICRO_WEIGHTS}" if MICRO_WEIGHTS.is_file() else (
-            f"{MICRO_WEIGHTS}: no such file. It is part of the repository: restore it, or train it again with `python -m lib.mini.train_sam --out {MICRO_WEIGHTS}`."
-        )  # fmt: skip
+        text = (
+            f"{MICRO_WEIGHTS}"
+            if MICRO_WEIGHTS.is_file()
+            else (
+                f"{MICRO_WEIGHTS}: no such file. It is part of the repository: restore it, or train it again with `python -m lib.mini.train_sam --out {MICRO_WEIGHTS}`."
+            )
+        )
         return Finding("SAM 2", "micro", MICRO_WEIGHTS.is_file(), text)
     _, repository, file = OFFICIAL[profile.sam]
     cached = try_to_load_from_cache(repository, file)
-    text = str(cached) if isinstance(cached, str) else (
-        f"{file} is not in the hub's cache. It is fetched from huggingface.co/{repository} when first needed; to fetch it now: "
-        f"python -c \"from lib.checkpoints import download; download('{profile.sam}')\""
-    )  # fmt: skip
+    text = (
+        str(cached)
+        if isinstance(cached, str)
+        else (
+            f"{file} is not in the hub's cache. It is fetched from huggingface.co/{repository} when first needed; to fetch it now: "
+            f"python -c \"from lib.checkpoints import download; download('{profile.sam}')\""
+        )
+    )
     return Finding("SAM 2", profile.sam, isinstance(cached, str), text)
 
 
@@ -87,18 +100,33 @@ def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> 
                 read_predictions(folder, clip, len(dataset.classes), flat=False)
         except (DataError, DataMissingError) as error:
             return False, str(error)
-        return True, f"{folder}: predictions{' for every frame' if dataset else ', not compared with the missing data'}"
+        return (
+            True,
+            f"{folder}: predictions{' for every frame' if dataset else ', not compared with the missing data'}",
+        )
     from lib import segmentors
 
     known = base in segmentors.names()
     if known and weights.is_file():
-        return True, f"{weights}: weights" + (" of the segmentor that the stand-in is made of" if base != name else "")
+        return True, f"{weights}: weights" + (
+            " of the segmentor that the stand-in is made of" if base != name else ""
+        )
     if known and profile.name == "camvid":
         try:
-            return True, f"trained on {len(read_dataset(profile.dataset, root, 'train').clips)} clips of split train when first needed, a quarter of an hour on two cores"
+            return (
+                True,
+                f"trained on {len(read_dataset(profile.dataset, root, 'train').clips)} clips of split train when first needed, a quarter of an hour on two cores",
+            )
         except (DataError, DataMissingError) as error:
             return False, f"no {weights}, and none can be trained: {error}"
-    way = f", or its weights as {weights} or .pth (data/README.md says where they are published)" if known else ""
+    way = (
+        f", or its weights as {weights} or .pth (data/README.md says where they are published)"
+        if known
+        else ""
+    )
     if profile.dataset == "vipseg":
         way += f"; or put pan_pred/ and pred.json of a panoptic model into {folder}"
-    return False, f"neither predictions nor weights. Put its predictions into {folder}/<clip>/<frame>.png{way}."
+    return (
+        False,
+        f"neither predictions nor weights. Put its predictions into {folder}/<clip>/<frame>.png{way}.",
+    )

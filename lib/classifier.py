@@ -47,12 +47,19 @@ class Classifier:
         return np.where(np.isnan(vectors).any(1), NO_CLASS, classes)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file with its configuration and `about` as metadata, and the log beside it as CSV."""
+        """Write a safetensors file with its configuration and `about` as metadata, and the log beside it
+        as CSV."""
         with replacing(Path(path).with_suffix(".csv")) as part, open(part, "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([LOG, *((line["epoch"], *(f"{line[k]:.4f}" for k in LOG[1:])) for line in self.log)])
+            csv.writer(file, lineterminator="\n").writerows(
+                [LOG, *((line["epoch"], *(f"{line[k]:.4f}" for k in LOG[1:])) for line in self.log)]
+            )
         tensors = {**self.network.state_dict(), "mean": self.mean, "std": self.std}
         with replacing(path) as part:
-            part.write_bytes(to_safetensors(tensors, {"config": json.dumps(asdict(self.config)), "about": json.dumps(self.about)}))
+            part.write_bytes(
+                to_safetensors(
+                    tensors, {"config": json.dumps(asdict(self.config)), "about": json.dumps(self.about)}
+                )
+            )
 
 
 def load(path: str | Path) -> Classifier:
@@ -67,26 +74,45 @@ def load(path: str | Path) -> Classifier:
     try:
         with safe_open(path, "pt") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-        config, mean, std = from_dict(ClassifierConfig, json.loads(metadata["config"])), tensors.pop("mean"), tensors.pop("std")
+        config, mean, std = (
+            from_dict(ClassifierConfig, json.loads(metadata["config"])),
+            tensors.pop("mean"),
+            tensors.pop("std"),
+        )
         network = _network(len(mean), len(tensors["3.bias"]), config)
         network.load_state_dict(tensors)
         return Classifier(network.eval(), mean, std, config, json.loads(metadata["about"]))
     except (SafetensorError, LookupError, ValueError, TypeError, RuntimeError) as error:
-        raise problem(DataError, path, expected="a classifier written by this library", found=f"another file ({type(error).__name__}: {error})", remedy=remedy) from error
+        raise problem(
+            DataError,
+            path,
+            expected="a classifier written by this library",
+            found=f"another file ({type(error).__name__}: {error})",
+            remedy=remedy,
+        ) from error
 
 
-def fit(vectors: np.ndarray, labels: np.ndarray, clips: np.ndarray, n_classes: int, config: ClassifierConfig = ClassifierConfig()) -> Classifier:
-    """Fit a classifier; keep the epoch of the lowest loss on clips that were held out. Equal input gives equal weights.
+def fit(
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    clips: np.ndarray,
+    n_classes: int,
+    config: ClassifierConfig = ClassifierConfig(),
+) -> Classifier:
+    """Fit a classifier; keep the epoch of the lowest loss on clips that were held out. Equal input gives
+    equal weights.
 
     Args:
         vectors: (N, dim) float, without NaN.
         labels: (N,) int, 0..n_classes-1.
-        clips: (N,) the clip that each vector is of. Whole clips are held out: vectors of one clip are too much alike.
+        clips: (N,) the clip that each vector is of. Whole clips are held out: vectors of one clip are too
+            much alike.
         n_classes: number of classes.
         config: settings.
 
     Returns:
-        The classifier; its `about` counts vectors and clips and holds the accuracies of the kept epoch, its `log` has a line for each epoch.
+        The classifier; its `about` counts vectors and clips and holds the accuracies of the kept epoch, its
+        `log` has a line for each epoch.
 
     Raises:
         ValueError: shapes that do not fit, NaN, a label that is no class, fewer than two clips.
@@ -95,21 +121,40 @@ def fit(vectors: np.ndarray, labels: np.ndarray, clips: np.ndarray, n_classes: i
     names = np.random.default_rng(config.seed).permutation(np.unique(clips))
     held_out = np.isin(clips, names[: min(len(names) - 1, max(1, round(config.val_frac * len(names))))])
     mean, std = vectors[~held_out].mean(0), vectors[~held_out].std(0)
-    mean, std = torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(np.where(std > 0, std, 1).astype(np.float32))
-    x, y = (torch.from_numpy(np.ascontiguousarray(vectors, np.float32)) - mean) / std, torch.from_numpy(labels.astype(np.int64))
+    mean, std = (
+        torch.from_numpy(mean.astype(np.float32)),
+        torch.from_numpy(np.where(std > 0, std, 1).astype(np.float32)),
+    )
+    x, y = (
+        (torch.from_numpy(np.ascontiguousarray(vectors, np.float32)) - mean) / std,
+        torch.from_numpy(labels.astype(np.int64)),
+    )
     train, val = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = _network(x.shape[1], n_classes, config)
         log, best = _descend(network, train, val, _weights(train[1], n_classes, config.class_balance), config)
-    accuracy = {name: float((network(part[0]).argmax(1) == part[1]).float().mean()) for name, part in (("train", train), ("val", val))}
-    about = {"epoch": best, "train_accuracy": round(accuracy["train"], 6), "val_accuracy": round(accuracy["val"], 6), "train_vectors": len(train[1]),
-             "val_vectors": len(val[1]), "clips": len(names), "val_clips": len(np.unique(clips[held_out]))}  # fmt: skip
-    return Classifier(network, mean, std, config, {name: str(value) for name, value in about.items()}, tuple(log))
+    accuracy = {
+        name: float((network(part[0]).argmax(1) == part[1]).float().mean())
+        for name, part in (("train", train), ("val", val))
+    }
+    about = {
+        "epoch": best,
+        "train_accuracy": round(accuracy["train"], 6),
+        "val_accuracy": round(accuracy["val"], 6),
+        "train_vectors": len(train[1]),
+        "val_vectors": len(val[1]),
+        "clips": len(names),
+        "val_clips": len(np.unique(clips[held_out])),
+    }
+    return Classifier(
+        network, mean, std, config, {name: str(value) for name, value in about.items()}, tuple(log)
+    )
 
 
 def _descend(network, train, val, weights, config) -> tuple[list[dict], int]:
-    """Take epochs until the loss on `val` has not fallen for `patience` of them; leave the network as in the best, in evaluation mode."""
+    """Take epochs until the loss on `val` has not fallen for `patience` of them; leave the network as in
+    the best, in evaluation mode."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     loss_of = lambda x, y: F.cross_entropy(network(x), y, weights)
     log, best = [], {"val_loss": float("inf")}
@@ -125,7 +170,9 @@ def _descend(network, train, val, weights, config) -> tuple[list[dict], int]:
         network.eval()
         with torch.no_grad():
             accuracy = (network(val[0]).argmax(1) == val[1]).float().mean().item()
-            line = dict(zip(LOG, (epoch, sum(losses) / len(train[1]), loss_of(*val).item(), accuracy), strict=True))
+            line = dict(
+                zip(LOG, (epoch, sum(losses) / len(train[1]), loss_of(*val).item(), accuracy), strict=True)
+            )
         log.append(line)
         if line["val_loss"] < best["val_loss"]:
             best, kept = line, {name: value.clone() for name, value in network.state_dict().items()}
@@ -137,7 +184,12 @@ def _descend(network, train, val, weights, config) -> tuple[list[dict], int]:
 
 def _network(dim: int, n_classes: int, config: ClassifierConfig) -> nn.Sequential:
     """Build the MLP with fresh weights."""
-    return nn.Sequential(nn.Linear(dim, config.hidden), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(config.hidden, n_classes))
+    return nn.Sequential(
+        nn.Linear(dim, config.hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.hidden, n_classes),
+    )
 
 
 def _weights(labels: torch.Tensor, n_classes: int, balance: str) -> torch.Tensor | None:
@@ -152,10 +204,16 @@ def _weights(labels: torch.Tensor, n_classes: int, balance: str) -> torch.Tensor
 def _check(vectors, labels, clips, n_classes) -> None:
     """Refuse what cannot be fitted."""
     if vectors.ndim != 2 or labels.shape != (len(vectors),) or clips.shape != (len(vectors),):
-        raise ValueError(f"Expected (N, dim) vectors with (N,) labels and clips, but got {vectors.shape}, {labels.shape} and {clips.shape}.")
+        raise ValueError(
+            f"Expected (N, dim) vectors with (N,) labels and clips, but got {vectors.shape}, {labels.shape} and {clips.shape}."
+        )
     if np.isnan(vectors).any():
-        raise ValueError(f"Expected vectors without NaN, but {int(np.isnan(vectors).any(1).sum())} have it: leave masks without area out.")
+        raise ValueError(
+            f"Expected vectors without NaN, but {int(np.isnan(vectors).any(1).sum())} have it: leave masks without area out."
+        )
     if len(np.unique(clips)) < 2:
-        raise ValueError(f"Expected vectors of two clips or more, one to hold out, but got {len(np.unique(clips))}.")
+        raise ValueError(
+            f"Expected vectors of two clips or more, one to hold out, but got {len(np.unique(clips))}."
+        )
     if not ((labels >= 0) & (labels < n_classes)).all():
         raise ValueError(f"Expected labels in 0..{n_classes - 1}, but got {labels.min()}..{labels.max()}.")

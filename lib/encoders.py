@@ -1,4 +1,5 @@
-"""Where the features and masks of I-SAM2 come from: the encoder of SAM 2 or of a base model, and SAM 2's proposals on single frames."""
+"""Where the features and masks of I-SAM2 come from: the encoder of SAM 2 or of a base model, and SAM 2's
+proposals on single frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from lib.tracker import propose, select
 
 
 def of_sam(checkpoint: str | Path = "micro", model=None) -> Encoder:
-    """SAM 2's image encoder: its last map, at stride 16 (256 channels; micro: 128), of the frame as the video predictor sees it.
+    """SAM 2's image encoder: its last map, at stride 16 (256 channels; micro: 128), of the frame as the
+    video predictor sees it.
 
     Args: checkpoint: as for `lib.sam.load`; model: the loaded model, if it is there already.
     """
@@ -38,8 +40,8 @@ def of_base(name: str, weights: str | Path, maps: str = "backbone") -> Encoder:
 
     Args:
         name, weights: as for `lib.segmentors.load`.
-        maps: "backbone": its maps c1..c4, resized to an eighth of the network's input and concatenated; "decoder": the map that its MLP decoder
-            fuses them into, at a quarter.
+        maps: "backbone": its maps c1..c4, resized to an eighth of the network's input and concatenated;
+            "decoder": the map that its MLP decoder fuses them into, at a quarter.
 
     Raises:
         ValueError: other maps; and as `lib.segmentors.load`.
@@ -62,11 +64,16 @@ def of_base(name: str, weights: str | Path, maps: str = "backbone") -> Encoder:
 
 
 def proposals(model, settings: MaskletSettings = MaskletSettings()) -> Callable[[np.ndarray], np.ndarray]:
-    """Make the function that proposes masks (N, H, W) bool on a single frame, as a window's first frame gets them."""
+    """Make the function that proposes masks (N, H, W) bool on a single frame, as a window's first frame
+    gets them."""
 
     def masks(image: np.ndarray) -> np.ndarray:
         candidates = propose(model, image, (settings,))
         rles = [candidates.rles[i] for i in select(candidates, settings)]
-        return coco.decode(rles).transpose(2, 0, 1).astype(bool) if rles else np.zeros((0, *image.shape[:2]), bool)
+        return (
+            coco.decode(rles).transpose(2, 0, 1).astype(bool)
+            if rles
+            else np.zeros((0, *image.shape[:2]), bool)
+        )
 
     return masks

@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lib.data import DataMissingError, Dataset, read_dataset, read_predictions
-from lib.metrics import (PROTOCOLS, VSPW_LONGEST_LEFT_OUT, ClipCounts, count_clip, left_out, per_class, per_clip,
-                         summarise)
+from lib.metrics import (
+    PROTOCOLS,
+    VSPW_LONGEST_LEFT_OUT,
+    ClipCounts,
+    count_clip,
+    left_out,
+    per_class,
+    per_clip,
+    summarise,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +34,8 @@ def count_predictions(
     """Count every clip of a data set against a prediction folder, reading frame by frame.
 
     Args:
-        predictions_root: `<clip>/<frame>.png` with class ids (VSPW: 0..123, already shifted; 255 = nothing), or a
-            panoptic folder with `pred.json`, as `lib.data.read_predictions` takes it.
+        predictions_root: `<clip>/<frame>.png` with class ids (VSPW: 0..123, already shifted; 255 = nothing),
+            or a panoptic folder with `pred.json`, as `lib.data.read_predictions` takes it.
         dataset: clips that have truth.
         progress: wraps the iterable of clips, for a progress bar.
 
@@ -40,7 +48,9 @@ def count_predictions(
             f"{dataset.name} {dataset.split}, clip {blind[0]}: expected labels to score against, but found none "
             f"({len(blind)} of {len(dataset.clips)} clips have none). Choose a split with labels, such as val."
         )
-    pairs = [(clip, read_predictions(predictions_root, clip, n_classes, flat=single)) for clip in dataset.clips]
+    pairs = [
+        (clip, read_predictions(predictions_root, clip, n_classes, flat=single)) for clip in dataset.clips
+    ]
     counts = []
     for clip, predictions in progress(pairs):
         truths = (clip.truth(i) for i in range(len(clip)))
@@ -69,11 +79,11 @@ def evaluate(
     Returns:
         A dict that JSON can hold, scores in percent at full precision, None where undefined:
         "dataset", "split", "protocol"; "n_clips", "n_frames" (all that were read);
-        "mIoU", "wIoU", "mBIoU" always, "mVC8", "mVC16" under "vspw" and "both", "mVC8_eq4", "mVC16_eq4" under "paper"
-        and "both": a metric that the protocol does not define has no key;
-        "left_out": names of clips of 16 frames or fewer, which "vspw" and "both" leave out of all but Eq. 4;
-        "classes": {name: IoU}, None where the truth lacks the class;
-        "clips": {name: {"frames": number, metric: the clip scored alone, None where it is left out}}.
+        "mIoU", "wIoU", "mBIoU" always, "mVC8", "mVC16" under "vspw" and "both", "mVC8_eq4", "mVC16_eq4" under
+        "paper" and "both": a metric that the protocol does not define has no key; "left_out": names of clips
+        of 16 frames or fewer, which "vspw" and "both" leave out of all but Eq. 4; "classes": {name: IoU},
+        None where the truth lacks the class; "clips": {name: {"frames": number, metric: the clip scored
+        alone, None where it is left out}}.
 
     Raises: ValueError for an unknown protocol or data set; DataMissingError, DataError.
     """
@@ -82,17 +92,19 @@ def evaluate(
     data = read_dataset(dataset, truth_root, split)
     counts = count_predictions(predictions_root, data, progress=progress)
     scores_of_clip = per_clip(counts, protocol)
-    return _without_nan({
-        "dataset": data.name,
-        "split": data.split,
-        "protocol": protocol,
-        "n_clips": len(counts),
-        "n_frames": sum(c.n_frames for c in counts),
-        **summarise(counts, protocol),
-        "left_out": list(left_out(counts, protocol)),
-        "classes": dict(zip(data.classes, per_class(counts, protocol).tolist(), strict=True)),
-        "clips": {c.name: {"frames": c.n_frames, **scores_of_clip[c.name]} for c in counts},
-    })
+    return _without_nan(
+        {
+            "dataset": data.name,
+            "split": data.split,
+            "protocol": protocol,
+            "n_clips": len(counts),
+            "n_frames": sum(c.n_frames for c in counts),
+            **summarise(counts, protocol),
+            "left_out": list(left_out(counts, protocol)),
+            "classes": dict(zip(data.classes, per_class(counts, protocol).tolist(), strict=True)),
+            "clips": {c.name: {"frames": c.n_frames, **scores_of_clip[c.name]} for c in counts},
+        }
+    )
 
 
 def _without_nan(value):

@@ -1,4 +1,5 @@
-"""One file on disk becomes one array, or one clear error: the file, what was expected, what was found, the remedy."""
+"""One file on disk becomes one array, or one clear error: the file, what was expected, what was found, the
+remedy."""
 
 import functools
 import hashlib
@@ -22,7 +23,8 @@ VOID = 255  # "no class" in truths, "nothing predicted" in predictions
 NO_CLASS = -1  # of a masklet that has none
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
-COLOUR_MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")  # 16-bit and float pictures would be clipped
+# 16-bit and float pictures would be clipped
+COLOUR_MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")
 
 
 class DataError(ValueError):
@@ -39,7 +41,8 @@ def problem(kind: type[Exception], file: object, *, expected: str, found: str, r
 
 
 def digest(path: str | Path) -> str:
-    """Name a file by its content, 16 hexadecimal digits; it is read again only when its size or date change."""
+    """Name a file by its content, 16 hexadecimal digits; it is read again only when its size or date
+    change."""
     found = Path(path).stat()
     return _digest(Path(path), found.st_size, found.st_mtime_ns)
 
@@ -52,7 +55,8 @@ def _digest(path: Path, size: int, changed_ns: int) -> str:
 
 @contextmanager
 def one_at_a_time(lock: str | Path) -> Iterator[None]:
-    """Hold a lock file, so that of several processes that need the same result one computes it and the others find it; a killed process lets go."""
+    """Hold a lock file, so that of several processes that need the same result one computes it and the
+    others find it; a killed process lets go."""
     Path(lock).parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)
     try:
@@ -92,15 +96,29 @@ def list_files(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -
     Raises: DataMissingError if the folder is absent; DataError if two files share a stem.
     """
     if not Path(folder).is_dir():
-        raise problem(DataMissingError, folder, expected=f"a folder of {'/'.join(suffixes)} files", found="no such folder",
-                      remedy="Check the path, or unpack the data set again.")
+        raise problem(
+            DataMissingError,
+            folder,
+            expected=f"a folder of {'/'.join(suffixes)} files",
+            found="no such folder",
+            remedy="Check the path, or unpack the data set again.",
+        )
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and Path(e.name).suffix.lower() in suffixes and not e.is_dir()]
+        names = [
+            e.name
+            for e in entries
+            if not e.name.startswith(".") and Path(e.name).suffix.lower() in suffixes and not e.is_dir()
+        ]
     files: dict[str, str] = {}
     for name in sorted(names, key=natural):
         if (stem := Path(name).stem) in files:
-            raise problem(DataError, Path(folder, name), expected="one file per frame", found=f"{Path(files[stem]).name} beside it",
-                          remedy="Remove one of the two.")
+            raise problem(
+                DataError,
+                Path(folder, name),
+                expected="one file per frame",
+                found=f"{Path(files[stem]).name} beside it",
+                remedy="Remove one of the two.",
+            )
         files[stem] = str(Path(folder, name))
     return files
 
@@ -114,11 +132,22 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise problem(DataMissingError, path, expected="an image", found="no such file",
-                      remedy="Restore the file, or list the folder again.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # what Pillow raises for broken files
-        raise problem(DataError, path, expected="a complete image", found=f"one that cannot be decoded ({error})",
-                      remedy="The file is truncated or damaged: copy or write it again.") from error
+        raise problem(
+            DataMissingError,
+            path,
+            expected="an image",
+            found="no such file",
+            remedy="Restore the file, or list the folder again.",
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        # what Pillow raises for broken files
+        raise problem(
+            DataError,
+            path,
+            expected="a complete image",
+            found=f"one that cannot be decoded ({error})",
+            remedy="The file is truncated or damaged: copy or write it again.",
+        ) from error
 
 
 def _orientation(image: Image.Image) -> int:
@@ -141,21 +170,34 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     with _opened(path) as image:
         if image.mode not in COLOUR_MODES:
-            raise problem(DataError, path, expected="an 8-bit picture", found=f"mode {image.mode}", remedy="Convert it to 8-bit RGB.")
+            raise problem(
+                DataError,
+                path,
+                expected="an 8-bit picture",
+                found=f"mode {image.mode}",
+                remedy="Convert it to 8-bit RGB.",
+            )
         shown = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
         return np.array(shown.convert("RGB"))
 
 
 def read_png(path: str | Path, modes: tuple[str, ...], expected: str, remedy: str) -> tuple[np.ndarray, str]:
-    """Read a PNG as stored (palette indices stay indices), refusing all Pillow modes but `modes`; returns (array, mode)."""
+    """Read a PNG as stored (palette indices stay indices), refusing all Pillow modes but `modes`; returns
+    (array, mode)."""
     with _opened(path) as image:
         if image.format != "PNG" or image.mode not in modes:
-            raise problem(DataError, path, expected=expected, found=f"a {image.format} of mode {image.mode}", remedy=remedy)
+            raise problem(
+                DataError,
+                path,
+                expected=expected,
+                found=f"a {image.format} of mode {image.mode}",
+                remedy=remedy,
+            )
         mode, values = image.mode, np.array(image)
     if mode == "L":  # Pillow stretches 2- and 4-bit greys to 0..255; PNG optimisers write such files
         with open(path, "rb") as file:
             depth = file.read(25)[24]
-        values //= 255 // (2 ** depth - 1)
+        values //= 255 // (2**depth - 1)
     return values, mode
 
 
@@ -163,37 +205,49 @@ def read_png(path: str | Path, modes: tuple[str, ...], expected: str, remedy: st
 def _class_table(n_classes: int, first: int, voids: tuple[int, ...]) -> np.ndarray:
     """Map each stored value to a class id or VOID, and to 256 where it is out of range."""
     table = np.full(256, 256, np.uint16)
-    table[first:first + n_classes] = np.arange(n_classes)
+    table[first : first + n_classes] = np.arange(n_classes)
     table[list(voids)] = VOID
     return table
 
 
-def read_label(path: str | Path, n_classes: int, *, first: int = 0, voids: tuple[int, ...] = (VOID,)) -> np.ndarray:
+def read_label(
+    path: str | Path, n_classes: int, *, first: int = 0, voids: tuple[int, ...] = (VOID,)
+) -> np.ndarray:
     """Read a label map from a palette or grey PNG.
 
     Args: n_classes: 1..255; first: stored value of class 0; voids: stored values that mean no class.
     Returns: (H, W) uint8, class ids 0..n_classes-1 or VOID.
     Raises: DataMissingError; DataError if it is damaged, of another mode, or holds a value out of range.
     """
-    raw, _ = read_png(path, ("P", "L", "1"), "a label map, one 8-bit palette or grey channel",
-                      "Store class ids, not colours: `lib.data.write_labels` writes such a file.")
+    raw, _ = read_png(
+        path,
+        ("P", "L", "1"),
+        "a label map, one 8-bit palette or grey channel",
+        "Store class ids, not colours: `lib.data.write_labels` writes such a file.",
+    )
     classes = _class_table(n_classes, first, tuple(voids))[raw.astype(np.uint8)]
     if (classes > 255).any():
         bad = np.unique(raw[classes > 255])
-        raise problem(DataError, path, expected=f"values {first}..{first + n_classes - 1} for classes and {'/'.join(map(str, voids))} for none",
-                      found=f"{(classes > 255).sum()} pixels with {', '.join(map(str, bad[:5]))}{' ...' if len(bad) > 5 else ''}",
-                      remedy="Check that the data set and its number of classes are the right ones, and where the numbering starts.")
+        raise problem(
+            DataError,
+            path,
+            expected=f"values {first}..{first + n_classes - 1} for classes and {'/'.join(map(str, voids))} for none",
+            found=f"{(classes > 255).sum()} pixels with {', '.join(map(str, bad[:5]))}{' ...' if len(bad) > 5 else ''}",
+            remedy="Check that the data set and its number of classes are the right ones, and where the numbering starts.",
+        )
     return classes.astype(np.uint8)
 
 
 def classes_in(labels: np.ndarray) -> np.ndarray:
     """List the class ids of a uint8 label map, ascending, without VOID."""
-    return np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[:VOID])  # eight times faster than np.unique
+    # eight times faster than np.unique
+    return np.flatnonzero(np.bincount(labels.ravel(), minlength=256)[:VOID])
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Write a file whole or not at all: yields a temporary name beside it, which takes its place at the end, or is removed if that is not reached.
+    """Write a file whole or not at all: yields a temporary name beside it, which takes its place at the
+    end, or is removed if that is not reached.
 
     Folders are made as needed. The temporary name is hidden, so no folder of frames shows it.
     """
@@ -216,9 +270,13 @@ def write_labels(path: str | Path, labels: np.ndarray, palette: np.ndarray | Non
     palette = PALETTE if palette is None else np.asarray(palette)
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype != np.uint8 or not labels.size:
-        raise ValueError(f"{path}: expected `labels` to be (H, W) uint8, but got {labels.shape} {labels.dtype}. Cast class ids to uint8.")
+        raise ValueError(
+            f"{path}: expected `labels` to be (H, W) uint8, but got {labels.shape} {labels.dtype}. Cast class ids to uint8."
+        )
     if palette.shape != (256, 3) or palette.dtype != np.uint8:
-        raise ValueError(f"{path}: expected `palette` to be (256, 3) uint8, but got {palette.shape} {palette.dtype}. Pad it to 256 rows.")
+        raise ValueError(
+            f"{path}: expected `palette` to be (256, 3) uint8, but got {palette.shape} {palette.dtype}. Pad it to 256 rows."
+        )
     image = Image.fromarray(np.ascontiguousarray(labels))
     image.putpalette(palette.tobytes())
     with replacing(path) as part:
@@ -274,31 +332,51 @@ def _video(path: str, modified: int, process: int) -> _Video:
 def video_shape(path: str | Path) -> tuple[int, int, int]:
     """Count a video's frames by decoding it once (containers only estimate) and return (n_frames, H, W)."""
     if not Path(path).is_file():
-        raise problem(DataMissingError, path, expected="a video", found="no such file", remedy="Check the path.")
+        raise problem(
+            DataMissingError, path, expected="a video", found="no such file", remedy="Check the path."
+        )
     video = _Video(str(path))
     first = video.frame(0)
     if first is None:
-        raise problem(DataError, path, expected="a video", found="no frame that can be decoded",
-                      remedy="The file is truncated or its codec is unknown: convert it to H.264 mp4, or to a folder of JPEG frames.")
+        raise problem(
+            DataError,
+            path,
+            expected="a video",
+            found="no frame that can be decoded",
+            remedy="The file is truncated or its codec is unknown: convert it to H.264 mp4, or to a folder of JPEG frames.",
+        )
     claimed, n_frames = int(video.capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1
     while video.capture.grab():
         n_frames += 1
     if n_frames < claimed:  # edit lists make this legitimate, truncation does not: say it and go on
-        logger.warning("%s: the container announces %d frames, %d can be decoded; the file may be truncated", path, claimed, n_frames)
+        logger.warning(
+            "%s: the container announces %d frames, %d can be decoded; the file may be truncated",
+            path,
+            claimed,
+            n_frames,
+        )
     return n_frames, *first.shape[:2]
 
 
 def read_video_frame(path: str | Path, i: int) -> np.ndarray:
     """Read frame i of a video as (H, W, 3) uint8 RGB.
 
-    In order it is one decode a frame. Backwards it starts again from frame 0: seeking by number is wrong for some codecs.
+    In order it is one decode a frame. Backwards it starts again from frame 0: seeking by number is wrong for
+        some codecs.
     """
     if not Path(path).is_file():
-        raise problem(DataMissingError, path, expected="a video", found="no such file", remedy="Restore the file.")
+        raise problem(
+            DataMissingError, path, expected="a video", found="no such file", remedy="Restore the file."
+        )
     video = _video(str(path), os.stat(path).st_mtime_ns, os.getpid())
     with video.lock:
         frame = video.frame(i)
     if frame is None:
-        raise problem(DataError, path, expected=f"frame {i}", found="a video that ends before it",
-                      remedy="The file has changed or is damaged: read it again.")
+        raise problem(
+            DataError,
+            path,
+            expected=f"frame {i}",
+            found="a video that ends before it",
+            remedy="The file has changed or is damaged: read it again.",
+        )
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)

@@ -1,8 +1,8 @@
 """The classifiers of a study: fit them, find them, apply them. The work behind `python -m lib fit`.
 
-    fit(study, ["sam"])                                    # data/<profile>/weights/isam2-sam.safetensors and .csv
-    classifier_of(study, "sam")                            # from there, else fitted now and kept in the cache
-    predicted_classes(study, "sam", files)                 # {clip: classes of its masklets, by frame}
+fit(study, ["sam"])                                    # data/<profile>/weights/isam2-sam.safetensors and
+.csv classifier_of(study, "sam")                            # from there, else fitted now and kept in the
+cache predicted_classes(study, "sam", files)                 # {clip: classes of its masklets, by frame}
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +58,15 @@ def train_split(study: Study) -> Dataset:
         raise NotRun(f"no train split to fit on: {error}") from None
 
 
-def fit(study: Study, names: Sequence[str], config: ClassifierConfig = ClassifierConfig(), clips: int | None = None, frames: int = FRAMES) -> dict[str, "Classifier"]:
-    """Fit a classifier for each kind of features on masks that SAM 2 proposes on train frames, in one pass over them.
+def fit(
+    study: Study,
+    names: Sequence[str],
+    config: ClassifierConfig = ClassifierConfig(),
+    clips: int | None = None,
+    frames: int = FRAMES,
+) -> dict[str, "Classifier"]:
+    """Fit a classifier for each kind of features on masks that SAM 2 proposes on train frames, in one pass
+    over them.
 
     Args:
         names: `SAM`, or names of base models.
@@ -74,30 +81,56 @@ def fit(study: Study, names: Sequence[str], config: ClassifierConfig = Classifie
     begun = time.perf_counter()
     weights = {name: _weights(study, name) for name in names}
     chosen = isam2.spread(train_split(study), study.profile.fit_clips if clips is None else clips, frames)
-    frame_digest = hashlib.sha256("".join(_frames_digest(clip, tuple(at)) for clip, at in chosen).encode()).hexdigest()[:16]
+    frame_digest = hashlib.sha256(
+        "".join(_frames_digest(clip, tuple(at)) for clip, at in chosen).encode()
+    ).hexdigest()[:16]
     masks_digest = digest(weights_of(study.checkpoint))
     files = {}
     for name in names:
-        key = hashlib.sha256(json.dumps([VERSION, masks_digest, digest(weights[name]), frame_digest]).encode()).hexdigest()[:16]
+        key = hashlib.sha256(
+            json.dumps([VERSION, masks_digest, digest(weights[name]), frame_digest]).encode()
+        ).hexdigest()[:16]
         files[name] = study.cache / "isam2" / f"vectors_{name}_{key}.npz"
     missing = [name for name in names if not files[name].exists()]
     if missing:
-        log.info("vectors of %s from %d frames of %d clips", ", ".join(missing), sum(len(at) for _, at in chosen), len(chosen))
+        log.info(
+            "vectors of %s from %d frames of %d clips",
+            ", ".join(missing),
+            sum(len(at) for _, at in chosen),
+            len(chosen),
+        )
         bar = progress(chosen, desc="vectors", total=len(chosen), unit="clip")
         from lib.encoders import proposals
 
-        samples = isam2.gather([_encoder(study, name) for name in missing], bar, proposals(_load_sam(study.checkpoint)))
+        samples = isam2.gather(
+            [_encoder(study, name) for name in missing], bar, proposals(_load_sam(study.checkpoint))
+        )
         for name in missing:
-            write_arrays(files[name], vectors=samples.vectors[name], labels=samples.labels, clips=samples.clips)
+            write_arrays(
+                files[name], vectors=samples.vectors[name], labels=samples.labels, clips=samples.clips
+            )
     fitted = {}
     for name in names:
         saved = read_arrays(files[name])
         found = mlp.fit(saved["vectors"], saved["labels"], saved["clips"], len(study.dataset.classes), config)
-        about = {"features": name, "features_digest": digest(weights[name]), "masks_digest": masks_digest, "frames_digest": frame_digest,
-                 "dataset": study.dataset.name, **found.about}  # fmt: skip
+        about = {
+            "features": name,
+            "features_digest": digest(weights[name]),
+            "masks_digest": masks_digest,
+            "frames_digest": frame_digest,
+            "dataset": study.dataset.name,
+            **found.about,
+        }
         fitted[name] = replace(found, about=about)
-        log.info("classifier of %s: %s masks of %s clips; right for %.1f %% there and %.1f %% on %s clips held out", name, about["train_vectors"],
-                 int(about["clips"]) - int(about["val_clips"]), 100 * float(about["train_accuracy"]), 100 * float(about["val_accuracy"]), about["val_clips"])  # fmt: skip
+        log.info(
+            "classifier of %s: %s masks of %s clips; right for %.1f %% there and %.1f %% on %s clips held out",
+            name,
+            about["train_vectors"],
+            int(about["clips"]) - int(about["val_clips"]),
+            100 * float(about["train_accuracy"]),
+            100 * float(about["val_accuracy"]),
+            about["val_clips"],
+        )
     study.clock("fit classifiers", begun)
     return fitted
 
@@ -111,7 +144,9 @@ def models_of(study: Study, models: tuple[str, ...] = ()) -> list[tuple[str, str
     known = {name: (name, method, backbone) for name, method, backbone in study.profile.models}
     if unknown := [name for name in models if name not in known]:
         raise ValueError(f"Expected `models` to be among {', '.join(known)}, but got {', '.join(unknown)}.")
-    chosen = [known[name] for name in models] or [model for model in known.values() if model[1] == PAPER_METHOD]
+    chosen = [known[name] for name in models] or [
+        model for model in known.values() if model[1] == PAPER_METHOD
+    ]
     return chosen or list(known.values())
 
 
@@ -132,11 +167,15 @@ def weights_file(study: Study, name: str) -> Path:
     return DATA / study.profile.name / "weights" / f"isam2-{name}.safetensors"
 
 
-def classifier_of(study: Study, name: str, config: ClassifierConfig = ClassifierConfig()) -> tuple["Classifier", Path]:
-    """Find a classifier and its file: that of `weights_file` if it was fitted under `config`, else one fitted now and kept in the cache.
+def classifier_of(
+    study: Study, name: str, config: ClassifierConfig = ClassifierConfig()
+) -> tuple["Classifier", Path]:
+    """Find a classifier and its file: that of `weights_file` if it was fitted under `config`, else one
+    fitted now and kept in the cache.
 
     Raises:
-        NotRun: its file belongs to other weights of SAM 2 or of the base model; or there is none, and no train split to fit one on.
+        NotRun: its file belongs to other weights of SAM 2 or of the base model; or there is none, and no
+            train split to fit one on.
     """
     from lib import classifier as mlp
 
@@ -144,10 +183,14 @@ def classifier_of(study: Study, name: str, config: ClassifierConfig = Classifier
     if path.exists() and (found := mlp.load(path)).config == config:
         if differing := [what for what, value in now.items() if found.about.get(what) != value]:
             whose = "SAM 2" if "masks_digest" in differing or name == SAM else name
-            raise NotRun(f"{shown(path)} was fitted with other weights of {whose} than those used here; fit it again: "
-                         f"python -m lib fit --profile {study.profile.name} --features {name}")  # fmt: skip
+            raise NotRun(
+                f"{shown(path)} was fitted with other weights of {whose} than those used here; fit it again: "
+                f"python -m lib fit --profile {study.profile.name} --features {name}"
+            )
         if found.n_classes != len(study.dataset.classes):
-            raise NotRun(f"{shown(path)} knows {found.n_classes} classes, but {study.dataset.name} has {len(study.dataset.classes)}")
+            raise NotRun(
+                f"{shown(path)} knows {found.n_classes} classes, but {study.dataset.name} has {len(study.dataset.classes)}"
+            )
         return found, path
     cached = _cached(study, name, config)
     if not cached.exists():
@@ -157,9 +200,14 @@ def classifier_of(study: Study, name: str, config: ClassifierConfig = Classifier
 
 
 def _fit_missing(study: Study, name: str, config: ClassifierConfig) -> None:
-    """Fit a classifier and those that Table 3 asks for beside it, together, as most of the time goes into proposing masks; what is there is left."""
+    """Fit a classifier and those that Table 3 asks for beside it, together, as most of the time goes into
+    proposing masks; what is there is left."""
     path = weights_file(study, name)
-    lacking = [n for n in dict.fromkeys([*encoders(study), name]) if not _cached(study, n, config).exists() and (n == name or not weights_file(study, n).exists())]
+    lacking = [
+        n
+        for n in dict.fromkeys([*encoders(study), name])
+        if not _cached(study, n, config).exists() and (n == name or not weights_file(study, n).exists())
+    ]
     if name not in lacking:
         return
     why = f"{shown(path)} was fitted otherwise" if path.exists() else f"there is no {shown(path)}"
@@ -168,7 +216,13 @@ def _fit_missing(study: Study, name: str, config: ClassifierConfig) -> None:
         fitted.save(_cached(study, other, config))
 
 
-def predicted_classes(study: Study, name: str, files: dict[str, Path], config: ClassifierConfig = ClassifierConfig(), scope: str = "frame") -> dict[str, Classes]:
+def predicted_classes(
+    study: Study,
+    name: str,
+    files: dict[str, Path],
+    config: ClassifierConfig = ClassifierConfig(),
+    scope: str = "frame",
+) -> dict[str, Classes]:
     """Classify the masklets in `files` (by clip) of every clip, or find that in the cache.
 
     Args: name: the features, as for `fit`; scope: as for `lib.isam2.classify`.
@@ -177,29 +231,46 @@ def predicted_classes(study: Study, name: str, files: dict[str, Path], config: C
     found, path = classifier_of(study, name, config)
     encoder = lru_cache(lambda: _encoder(study, name))
     work = lambda clip, masklets: isam2.classify(encoder(), found, clip, masklets, scope)
-    return {clip.name: _kept(study, clip, files[clip.name], f"{digest(path)} {scope}", work) for clip in study.dataset.clips}
+    return {
+        clip.name: _kept(study, clip, files[clip.name], f"{digest(path)} {scope}", work)
+        for clip in study.dataset.clips
+    }
 
 
 def true_classes(study: Study, files: dict[str, Path]) -> dict[str, Classes]:
     """The class that the truth gives most pixels of each masklet in `files`, or find that in the cache."""
-    return {clip.name: _kept(study, clip, files[clip.name], f"truth {content(clip)}", isam2.true_classes) for clip in study.dataset.clips}
+    return {
+        clip.name: _kept(study, clip, files[clip.name], f"truth {content(clip)}", isam2.true_classes)
+        for clip in study.dataset.clips
+    }
 
 
 def _kept(study: Study, clip: Clip, file: Path, what: str, work: Callable) -> Classes:
-    """Do work(clip, masklets) once and keep the classes in the cache; `file` holds the masklets, and its name depends on the frames."""
-    classes = study.kept("classes", [VERSION, file.name, what], lambda: [found.tolist() for found in work(clip, read_masklets(file))], "encode and classify")
+    """Do work(clip, masklets) once and keep the classes in the cache; `file` holds the masklets, and its
+    name depends on the frames."""
+    classes = study.kept(
+        "classes",
+        [VERSION, file.name, what],
+        lambda: [found.tolist() for found in work(clip, read_masklets(file))],
+        "encode and classify",
+    )
     return [np.array(found, np.int64) for found in classes]
 
 
 def _cached(study: Study, name: str, config: ClassifierConfig) -> Path:
     """Where the cache keeps a classifier."""
-    key = json.dumps([VERSION, _digests(study, name), repr(config), str(study.root.resolve()), study.profile.fit_clips])
+    key = json.dumps(
+        [VERSION, _digests(study, name), repr(config), str(study.root.resolve()), study.profile.fit_clips]
+    )
     return study.cache / "isam2" / f"isam2-{name}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
 
 
 def _digests(study: Study, name: str) -> dict[str, str]:
     """What a classifier must have been fitted with to be of use here."""
-    return {"features_digest": digest(_weights(study, name)), "masks_digest": digest(weights_of(study.checkpoint))}
+    return {
+        "features_digest": digest(_weights(study, name)),
+        "masks_digest": digest(weights_of(study.checkpoint)),
+    }
 
 
 def _weights(study: Study, name: str) -> Path:
@@ -211,10 +282,14 @@ def _encoder(study: Study, name: str) -> isam2.Encoder:
     """Load an encoder."""
     from lib import encoders
 
-    return encoders.of_sam(study.checkpoint, _load_sam(study.checkpoint)) if name == SAM else encoders.of_base(name, base_weights(study, name))
+    return (
+        encoders.of_sam(study.checkpoint, _load_sam(study.checkpoint))
+        if name == SAM
+        else encoders.of_base(name, base_weights(study, name))
+    )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _frames_digest(clip: Clip, frames: tuple[int, ...]) -> str:
     """Name some frames of a clip and their labels by content; read once per process."""
     found = hashlib.sha256(json.dumps([clip.name, [clip.frames[t] for t in frames]]).encode())

@@ -1,4 +1,5 @@
-"""What SAM 2 computes: operations of its parts, counted by torch on shapes alone, and how fast a machine works through them.
+"""What SAM 2 computes: operations of its parts, counted by torch on shapes alone, and how fast a machine
+works through them.
 
     python -m lib.flops          # count them again: the lines of FLOPS
 """
@@ -13,7 +14,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Flops:
-    """GFLOP (2 x multiply-accumulate) of the parts of one SAM 2, and the sizes from which its memory follows."""
+    """GFLOP (2 x multiply-accumulate) of the parts of one SAM 2, and the sizes from which its memory
+    follows."""
 
     encoder: float  # per frame
     decoder: float  # mask decoder, per click of the grid and per object-frame
@@ -29,9 +31,12 @@ class Flops:
     memory_width: int  # channels of a memory
 
 
-# Written by `python -m lib.flops`. The released sizes share everything but the encoder; SAM 2.0 has the same parts as 2.1.
+# Written by `python -m lib.flops`. The released sizes share everything but the encoder; SAM 2.0 has the same
+# parts as 2.1.
 FLOPS = {
-    "micro": Flops(1.23181, 0.0784653, 0.234881, 0.0754975, 0.00117965, 0.268173, 4, 4, 4.22231, 256, 128, 32),
+    "micro": Flops(
+        1.23181, 0.0784653, 0.234881, 0.0754975, 0.00117965, 0.268173, 4, 4, 4.22231, 256, 128, 32
+    ),
     "tiny": Flops(292.394, 3.63928, 115.964, 69.7932, 0.0681574, 11.6077, 7, 16, 38.9625, 1024, 256, 64),
     "small": Flops(360.071, 3.63928, 115.964, 69.7932, 0.0681574, 11.6077, 7, 16, 46.0604, 1024, 256, 64),
     "base-plus": Flops(646.752, 3.63928, 115.964, 69.7932, 0.0681574, 11.6077, 7, 16, 80.8502, 1024, 256, 64),
@@ -51,8 +56,15 @@ class Rate:
 
 
 def of_peak(tflops: float, fraction: float, device: str) -> Rate:
-    """Return the rate of a GPU that is not here, from its peak in TFLOP/s and the fraction of it that SAM 2 reaches; the model's work alone."""
-    return Rate(1e3 * tflops * fraction, 1e3 * tflops * fraction, np.inf, np.inf, f"{fraction:.0%} of the {tflops:g} TFLOP/s of {device}")
+    """Return the rate of a GPU that is not here, from its peak in TFLOP/s and the fraction of it that SAM
+    2 reaches; the model's work alone."""
+    return Rate(
+        1e3 * tflops * fraction,
+        1e3 * tflops * fraction,
+        np.inf,
+        np.inf,
+        f"{fraction:.0%} of the {tflops:g} TFLOP/s of {device}",
+    )
 
 
 def size_of(sam) -> str:
@@ -63,7 +75,9 @@ def size_of(sam) -> str:
     params = sum(p.numel() for p in sam.parameters()) / 1e6
     name = min(FLOPS, key=lambda n: abs(FLOPS[n].params - params))
     if abs(FLOPS[name].params - params) > 0.05 * params:
-        raise ValueError(f"Expected `sam` to be one of the sizes {', '.join(FLOPS)}, but got a model of {params:.1f} M parameters.")
+        raise ValueError(
+            f"Expected `sam` to be one of the sizes {', '.join(FLOPS)}, but got a model of {params:.1f} M parameters."
+        )
     return name
 
 
@@ -90,16 +104,25 @@ def attend(sam, side: int, n: int, n_memories: int, n_pointers: int):
     import torch
 
     make = lambda tokens, width: torch.zeros(tokens, n, width, device=sam.device)
-    n_tokens = n_pointers * (sam.hidden_dim // sam.mem_dim)  # a pointer is cut into tokens as wide as a memory
-    features, memory = make(side * side, sam.hidden_dim), make(side * side * n_memories + n_tokens, sam.mem_dim)
-    return sam.memory_attention(curr=[features], curr_pos=[features], memory=memory, memory_pos=memory, num_obj_ptr_tokens=n_tokens)
+    # a pointer is cut into tokens as wide as a memory
+    n_tokens = n_pointers * (sam.hidden_dim // sam.mem_dim)
+    features, memory = (
+        make(side * side, sam.hidden_dim),
+        make(side * side * n_memories + n_tokens, sam.mem_dim),
+    )
+    return sam.memory_attention(
+        curr=[features], curr_pos=[features], memory=memory, memory_pos=memory, num_obj_ptr_tokens=n_tokens
+    )
 
 
 def remember(sam, side: int, n: int):
     """Run the memory encoder for `n` objects."""
     import torch
 
-    features, masks = torch.zeros(n, sam.hidden_dim, side, side, device=sam.device), torch.zeros(n, 1, 16 * side, 16 * side, device=sam.device)
+    features, masks = (
+        torch.zeros(n, sam.hidden_dim, side, side, device=sam.device),
+        torch.zeros(n, 1, 16 * side, 16 * side, device=sam.device),
+    )
     return sam.memory_encoder(features, masks, skip_mask_sigmoid=True)
 
 
@@ -108,17 +131,26 @@ def decode(sam, side: int, n: int):
     import torch
 
     d, make = sam.hidden_dim, lambda *shape: torch.zeros(shape, device=sam.device)
-    image, finer = make(1, d, side, side), [make(1, d // 8, 4 * side, 4 * side), make(1, d // 4, 2 * side, 2 * side)]
+    image, finer = (
+        make(1, d, side, side),
+        [make(1, d // 8, 4 * side, 4 * side), make(1, d // 4, 2 * side, 2 * side)],
+    )
     return sam.sam_mask_decoder(
-        image_embeddings=image, image_pe=image, sparse_prompt_embeddings=make(n, 2, d), dense_prompt_embeddings=make(n, d, side, side),
-        multimask_output=True, repeat_image=True, high_res_features=finer,
-    )  # fmt: skip
+        image_embeddings=image,
+        image_pe=image,
+        sparse_prompt_embeddings=make(n, 2, d),
+        dense_prompt_embeddings=make(n, d, side, side),
+        multimask_output=True,
+        repeat_image=True,
+        high_res_features=finer,
+    )
 
 
 def gflop(work: Callable) -> float:
     """Count the GFLOP of work on a model that lies on torch's meta device.
 
-    Meta tensors have shapes and no values, so that a large model takes no time; and on a CPU torch's counter misses attention.
+    Meta tensors have shapes and no values, so that a large model takes no time; and on a CPU torch's counter
+    misses attention.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -134,19 +166,31 @@ def count(name: str) -> Flops:
 
     sam = build(name).to("meta")
     side = sam.image_size // 16
-    attention = {key: gflop(partial(attend, sam, side, 1, *key)) for key in ((1, 0), (2, 0), (1, 1))}  # linear in either
+    # linear in either
+    attention = {key: gflop(partial(attend, sam, side, 1, *key)) for key in ((1, 0), (2, 0), (1, 1))}
     memory = attention[2, 0] - attention[1, 0]
     return Flops(
-        encoder=gflop(lambda: sam.forward_image(torch.empty(1, 3, sam.image_size, sam.image_size, device="meta"))),
-        decoder=gflop(lambda: decode(sam, side, 1)), attention=attention[1, 0] - memory, memory=memory, pointer=attention[1, 1] - attention[1, 0],
-        memory_encoder=gflop(lambda: remember(sam, side, 1)), n_memories=sam.num_maskmem, n_pointers=sam.max_obj_ptrs_in_encoder,
-        params=sum(p.numel() for p in sam.parameters()) / 1e6, image_px=sam.image_size, width=sam.hidden_dim, memory_width=sam.mem_dim,
-    )  # fmt: skip
+        encoder=gflop(
+            lambda: sam.forward_image(torch.empty(1, 3, sam.image_size, sam.image_size, device="meta"))
+        ),
+        decoder=gflop(lambda: decode(sam, side, 1)),
+        attention=attention[1, 0] - memory,
+        memory=memory,
+        pointer=attention[1, 1] - attention[1, 0],
+        memory_encoder=gflop(lambda: remember(sam, side, 1)),
+        n_memories=sam.num_maskmem,
+        n_pointers=sam.max_obj_ptrs_in_encoder,
+        params=sum(p.numel() for p in sam.parameters()) / 1e6,
+        image_px=sam.image_size,
+        width=sam.hidden_dim,
+        memory_width=sam.mem_dim,
+    )
 
 
 @lru_cache(maxsize=4)
 def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool = False) -> Rate:
-    """Measure the rate of this machine in a second or two, on the parts of the very model with random weights.
+    """Measure the rate of this machine in a second or two, on the parts of the very model with random
+    weights.
 
     Args:
         name: checkpoint name, as for `flops_of`.
@@ -154,7 +198,8 @@ def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool
         device: as for `lib.sam.load`.
         autocast: in bfloat16.
 
-    A released model is too large for a CPU to time in that: there, its parts are timed on a map of half the side.
+    A released model is too large for a CPU to time in that: there, its parts are timed on a map of half the
+        side.
     """
     import torch
 
@@ -171,13 +216,24 @@ def calibrate(name: str, size: tuple[int, int], device: str = "", autocast: bool
         track_s, click_s = _seconds(track, times), _seconds(click, times)
         masks_s, votes_s, mpx = _masks(size, sam.image_size // 4, device)
     sam.to("meta")
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"this machine's CPU, {torch.get_num_threads()} threads"
+    where = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"this machine's CPU, {torch.get_num_threads()} threads"
+    )
     model = gflop(track) / track_s
-    return Rate(model, gflop(click) / click_s, mpx / masks_s, mpx / votes_s, f"{model:.0f} GFLOP/s measured on {where}")
+    return Rate(
+        model,
+        gflop(click) / click_s,
+        mpx / masks_s,
+        mpx / votes_s,
+        f"{model:.0f} GFLOP/s measured on {where}",
+    )
 
 
 def _masks(size: tuple[int, int], side: int, device, n: int = 16) -> tuple[float, float, float]:
-    """Time what follows the model on `n` masks: seconds to enlarge and encode them, seconds to let them vote, and their million pixels."""
+    """Time what follows the model on `n` masks: seconds to enlarge and encode them, seconds to let them
+    vote, and their million pixels."""
     import torch
     import torch.nn.functional as F
     from pycocotools import mask as coco
@@ -186,12 +242,20 @@ def _masks(size: tuple[int, int], side: int, device, n: int = 16) -> tuple[float
     from lib.refiner import refine_frame
 
     blobs = torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(0)).to(device) - 0.5
-    logits, labels, rles = F.interpolate(blobs, (side, side), mode="bicubic")[:, 0], np.zeros(size, np.uint8), []
+    logits, labels, rles = (
+        F.interpolate(blobs, (side, side), mode="bicubic")[:, 0],
+        np.zeros(size, np.uint8),
+        [],
+    )
 
     def encode():
         rles[:] = masks_as_rles(logits, size)
 
-    return _seconds(encode), _seconds(lambda: refine_frame(labels, coco.decode(rles).transpose(2, 0, 1).astype(bool))), n * size[0] * size[1] / 1e6
+    return (
+        _seconds(encode),
+        _seconds(lambda: refine_frame(labels, coco.decode(rles).transpose(2, 0, 1).astype(bool))),
+        n * size[0] * size[1] / 1e6,
+    )
 
 
 def _seconds(work: Callable, times: int = 4) -> float:

@@ -1,8 +1,9 @@
-"""SAM 2 as segmentor (I-SAM2): the mean feature of each masklet is classified by an MLP. Source: paper Sec. 3.1.2, Eq. 3.
+"""SAM 2 as segmentor (I-SAM2): the mean feature of each masklet is classified by an MLP. Source: paper
+Sec. 3.1.2, Eq. 3.
 
-    encoder = encoders.of_sam("micro")                                # or encoders.of_base("segformer-n1", weights)
-    classes = classify(encoder, classifier, clip, masklets)           # of lib.classifier
-    labels = paint_classes(masklets, classes)                         # uncovered pixels: 255; or those of `base`
+    encoder = encoders.of_sam("micro")                                # or encoders.of_base("segformer-n1",
+    weights) classes = classify(encoder, classifier, clip, masklets)           # of lib.classifier labels =
+    paint_classes(masklets, classes)                         # uncovered pixels: 255; or those of `base`
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,8 +29,9 @@ BATCH = 4  # frames encoded together; changes memory, not results
 def mask_means(features: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Average a feature map over masks: v of paper Eq. 3.
 
-    A feature map is coarser than the frame. It is taken as constant within each of its cells, and a cell counts by the area of the mask
-    in it, in fractions of a pixel where a cell ends within one; so nothing is resized, neither features nor masks.
+    A feature map is coarser than the frame. It is taken as constant within each of its cells, and a cell
+    counts by the area of the mask in it, in fractions of a pixel where a cell ends within one; so nothing is
+    resized, neither features nor masks.
 
     Args:
         features: (d, h, w), covering the whole frame.
@@ -43,11 +45,14 @@ def mask_means(features: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     features, masks = np.asarray(features, np.float32), np.asarray(masks)
     if features.ndim != 3 or masks.ndim != 3 or masks.dtype != bool:
-        raise ValueError(f"Expected `features` (d, h, w) and `masks` (N, H, W) bool, but got {features.shape} and {masks.dtype} {masks.shape}.")
+        raise ValueError(
+            f"Expected `features` (d, h, w) and `masks` (N, H, W) bool, but got {features.shape} and {masks.dtype} {masks.shape}."
+        )
     (d, h, w), (n, height, width) = features.shape, masks.shape
     rows, columns, turned = _overlaps(h, height), _overlaps(w, width), by_columns(masks)
     down, across = (columns, rows) if turned else (rows, columns)
-    areas, totals = np.zeros((n, h, w), np.float32), np.zeros((n, 1))  # of each mask in each cell, and in all, in pixels
+    # of each mask in each cell, and in all, in pixels
+    areas, totals = np.zeros((n, h, w), np.float32), np.zeros((n, 1))
     for i, mask in enumerate(masks):
         mask = mask.T if turned else mask
         x, y, wide, tall = cv2.boundingRect(mask.view(np.uint8))
@@ -55,13 +60,16 @@ def mask_means(features: np.ndarray, masks: np.ndarray) -> np.ndarray:
             inside = mask[y : y + tall, x : x + wide].astype(np.float32)
             found = down[:, y : y + tall] @ (inside @ across[:, x : x + wide].T)
             areas[i], totals[i] = found.T if turned else found, inside.sum(dtype=np.float64)
-    sums = areas.reshape(n, h * w) @ features.reshape(d, -1).T  # all masks at once: features are many numbers to read
+    # all masks at once: features are many numbers to read
+    sums = areas.reshape(n, h * w) @ features.reshape(d, -1).T
     return np.divide(sums, totals, out=np.full((n, d), np.nan), where=totals > 0).astype(np.float32)
 
 
 def _overlaps(n_cells: int, n_px: int) -> np.ndarray:
-    """How much of each pixel lies in each of `n_cells` equal cells along one side: (n_cells, n_px) float32, columns sum to 1."""
-    cells, pixels = np.arange(n_cells)[:, None] * n_px, np.arange(n_px) * n_cells  # on the grid that divides both
+    """How much of each pixel lies in each of `n_cells` equal cells along one side: (n_cells, n_px)
+    float32, columns sum to 1."""
+    # on the grid that divides both
+    cells, pixels = np.arange(n_cells)[:, None] * n_px, np.arange(n_px) * n_cells
     shared = np.minimum(cells + n_px, pixels + n_cells) - np.maximum(cells, pixels)
     return (shared.clip(min=0) / n_cells).astype(np.float32)
 
@@ -72,7 +80,8 @@ class Encoder:
 
     name: str  # "sam", or a base model's name
     digest: str  # of its weights
-    encode: Callable[[Sequence[np.ndarray]], np.ndarray] = field(repr=False)  # frames (H, W, 3) uint8 -> (n, d, h, w) float32
+    # frames (H, W, 3) uint8 -> (n, d, h, w) float32
+    encode: Callable[[Sequence[np.ndarray]], np.ndarray] = field(repr=False)
 
 
 def _encoded(encoder: Encoder, clip: Clip) -> Iterator[np.ndarray]:
@@ -81,14 +90,17 @@ def _encoded(encoder: Encoder, clip: Clip) -> Iterator[np.ndarray]:
         yield from encoder.encode([clip.image(t) for t in range(start, min(start + BATCH, len(clip)))])
 
 
-def classify(encoder: Encoder, classifier: "Classifier", clip: Clip, masklets: Masklets, scope: str = "frame") -> list[np.ndarray]:
+def classify(
+    encoder: Encoder, classifier: "Classifier", clip: Clip, masklets: Masklets, scope: str = "frame"
+) -> list[np.ndarray]:
     """Find the class of each masklet in each frame.
 
     Args:
         encoder: of `lib.encoders`.
         classifier: one that knows its vectors.
-        scope: "frame": a masklet is classified anew in each frame (the paper's large loss in mVC suggests it); "masklet": once, by its mean
-            over all its frames, each weighted by its area. As in `VoteSettings`.
+        scope: "frame": a masklet is classified anew in each frame (the paper's large loss in mVC suggests
+            it); "masklet": once, by its mean over all its frames, each weighted by its area. As in
+            `VoteSettings`.
 
     Returns:
         For each frame (N,) int64, -1 for a masklet that is not seen there (or, with "masklet", nowhere).
@@ -96,7 +108,10 @@ def classify(encoder: Encoder, classifier: "Classifier", clip: Clip, masklets: M
     Source: paper Sec. 3.1.2.
     """
     if scope == "frame":
-        return [classifier.predict(mask_means(features, masklets.masks(t))) for t, features in enumerate(_encoded(encoder, clip))]
+        return [
+            classifier.predict(mask_means(features, masklets.masks(t)))
+            for t, features in enumerate(_encoded(encoder, clip))
+        ]
     sums, areas = {}, {}
     for t, features in enumerate(_encoded(encoder, clip)):
         masks = masklets.masks(t)
@@ -109,25 +124,30 @@ def classify(encoder: Encoder, classifier: "Classifier", clip: Clip, masklets: M
 
 
 def true_classes(clip: Clip, masklets: Masklets) -> list[np.ndarray]:
-    """The class that the truth gives most pixels of each masklet in each frame: (N,) int64, -1 where it gives none."""
+    """The class that the truth gives most pixels of each masklet in each frame: (N,) int64, -1 where it
+    gives none."""
     return [majority(clip.truth(t), masklets.masks(t)) for t in range(len(clip))]
 
 
 def majority(truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The class of most pixels of each mask, void not counted: (N,) int64, the lowest of equals, -1 for void alone."""
+    """The class of most pixels of each mask, void not counted: (N,) int64, the lowest of equals, -1 for
+    void alone."""
     votes = vote(truth, masks)
     return np.where(votes.any(1), votes.argmax(1), NO_CLASS)
 
 
 def paint_classes(
-    masklets: Masklets, classes: Sequence[np.ndarray], base: Sequence[np.ndarray] | None = None, votes: VoteSettings = VoteSettings()
+    masklets: Masklets,
+    classes: Sequence[np.ndarray],
+    base: Sequence[np.ndarray] | None = None,
+    votes: VoteSettings = VoteSettings(),
 ) -> Iterator[np.ndarray]:
     """Paint masklets with their classes.
 
     Args:
         classes: for each frame (N,), -1 for none.
-        base: (H, W) uint8 labels per frame for the pixels that no classified masklet covers ("base mode"); None leaves them 255, that is,
-            predicted as nothing.
+        base: (H, W) uint8 labels per frame for the pixels that no classified masklet covers ("base mode");
+            None leaves them 255, that is, predicted as nothing.
         votes: `overlap` says which masklet is painted over which.
 
     Yields:
@@ -137,7 +157,9 @@ def paint_classes(
         empty = np.full(masklets.size, VOID, np.uint8) if base is None else base[t]
         chosen = np.zeros((len(found), 256), np.int64)
         chosen[np.flatnonzero(found >= 0), found[found >= 0]] = 1
-        yield paint(empty, masklets.masks(t), chosen, np.array(frame.iou) if votes.overlap == "score" else None)
+        yield paint(
+            empty, masklets.masks(t), chosen, np.array(frame.iou) if votes.overlap == "score" else None
+        )
 
 
 def coverage(masklets: Masklets) -> float:
@@ -156,16 +178,25 @@ class Samples:
 
 
 def spread(dataset: Dataset, n_clips: int, n_frames: int) -> list[tuple[Clip, list[int]]]:
-    """Choose clips evenly from a split (0 for all) and frames evenly from each clip, around the middle of equal parts."""
+    """Choose clips evenly from a split (0 for all) and frames evenly from each clip, around the middle of
+    equal parts."""
     n = min(n_clips or len(dataset.clips), len(dataset.clips))
     chosen = [dataset.clips[i * len(dataset.clips) // n] for i in range(n)]
-    return [(clip, sorted({(2 * k + 1) * len(clip) // (2 * n_frames) for k in range(n_frames)})) for clip in chosen]
+    return [
+        (clip, sorted({(2 * k + 1) * len(clip) // (2 * n_frames) for k in range(n_frames)}))
+        for clip in chosen
+    ]
 
 
-def gather(encoders: Sequence[Encoder], chosen: Iterable[tuple[Clip, list[int]]], masks_of: Callable[[np.ndarray], np.ndarray]) -> Samples:
+def gather(
+    encoders: Sequence[Encoder],
+    chosen: Iterable[tuple[Clip, list[int]]],
+    masks_of: Callable[[np.ndarray], np.ndarray],
+) -> Samples:
     """Collect training vectors for several encoders in one pass over the frames.
 
-    Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of `lib.encoders.proposals`.
+    Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of
+        `lib.encoders.proposals`.
     Returns: a vector for each mask of at least one pixel that is not void, labelled with its majority class.
     """
     vectors, labels, clips = {e.name: [] for e in encoders}, [], []
@@ -179,4 +210,8 @@ def gather(encoders: Sequence[Encoder], chosen: Iterable[tuple[Clip, list[int]]]
                 vectors[encoder.name].append(mask_means(encoder.encode([image])[0], masks))
             labels.append(found[found >= 0])
             clips += [clip.name] * len(masks)
-    return Samples({name: np.concatenate(parts) for name, parts in vectors.items()}, np.concatenate(labels), np.array(clips))
+    return Samples(
+        {name: np.concatenate(parts) for name, parts in vectors.items()},
+        np.concatenate(labels),
+        np.array(clips),
+    )

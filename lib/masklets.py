@@ -1,9 +1,9 @@
 """Masklets of a clip, and their file: SA-V's masklet JSON, which the tools around SAM 2 read.
 
-    from lib import masklets, sam
-    found = masklets.segment(sam.load("micro"), clip, MaskletSettings())
-    found.masks(t)                    # (N, H, W) bool
-    found.save("clip.json")           # masklets.read("clip.json")
+from lib import masklets, sam
+found = masklets.segment(sam.load("micro"), clip, MaskletSettings())
+found.masks(t)                    # (N, H, W) bool
+found.save("clip.json")           # masklets.read("clip.json")
 """
 
 import itertools
@@ -23,11 +23,13 @@ from lib.files import replacing
 
 @dataclass(frozen=True)
 class FrameMasklets:
-    """The masklets of one frame, N of them, in the order in which they were selected (best predicted IoU first)."""
+    """The masklets of one frame, N of them, in the order in which they were selected (best predicted IoU
+    first)."""
 
     start: int  # frame on which this window's masklets were proposed
     ids: tuple[int, ...]  # unique in the clip: a new window brings new masklets
-    rles: tuple[dict, ...]  # COCO RLE (counts as text) at the frame's size; an object out of sight is an empty mask
+    # COCO RLE (counts as text) at the frame's size; an object out of sight is an empty mask
+    rles: tuple[dict, ...]
     iou: tuple[float, ...]  # predicted IoU on the window's first frame
     stability: tuple[float, ...]  # stability score there
 
@@ -62,7 +64,8 @@ class Masklets:
     def save(self, path: str | Path) -> None:
         """Write SA-V's masklet JSON (frames x masklets of COCO RLE), frame by frame, whole or not at all.
 
-        A masklet lives in its own window; on all other frames it is an empty mask, so that every frame lists every masklet, as in SA-V.
+        A masklet lives in its own window; on all other frames it is an empty mask, so that every frame lists
+        every masklet, as in SA-V.
         """
         height, width = self.size
         born, areas, seen = {}, {}, {}
@@ -74,13 +77,22 @@ class Masklets:
         ids = sorted(born)
         empty = as_text(coco.encode(np.zeros((height, width), np.uint8, order="F")))
         head = {
-            "video_id": self.clip, "video_height": height, "video_width": width, "video_frame_count": len(self), "masklet_num": len(ids),
-            "masklet_id": ids, "masklet_type": "auto", "masklet_first_appeared_frame": [born[i][0] for i in ids],
-            "masklet_frame_count": [seen[i] for i in ids], "masklet_size_abs": [areas[i] / max(seen[i], 1) for i in ids],
+            "video_id": self.clip,
+            "video_height": height,
+            "video_width": width,
+            "video_frame_count": len(self),
+            "masklet_num": len(ids),
+            "masklet_id": ids,
+            "masklet_type": "auto",
+            "masklet_first_appeared_frame": [born[i][0] for i in ids],
+            "masklet_frame_count": [seen[i] for i in ids],
+            "masklet_size_abs": [areas[i] / max(seen[i], 1) for i in ids],
             "masklet_size_rel": [areas[i] / max(seen[i], 1) / (height * width) for i in ids],
-            "masklet_predicted_iou": [born[i][1] for i in ids], "masklet_stability_score": [born[i][2] for i in ids],
-            "frame_window_start": [frame.start for frame in self.frames], "settings": asdict(self.settings),
-        }  # fmt: skip
+            "masklet_predicted_iou": [born[i][1] for i in ids],
+            "masklet_stability_score": [born[i][2] for i in ids],
+            "frame_window_start": [frame.start for frame in self.frames],
+            "settings": asdict(self.settings),
+        }
         with replacing(path) as part, open(part, "w") as file:
             file.write(json.dumps(head)[:-1] + ', "masklet": [')
             for t, frame in enumerate(self.frames):
@@ -98,12 +110,15 @@ def read(path: str | Path) -> Masklets:
     path, known = Path(path), {}
 
     def share(found: dict) -> dict:
-        """Keep equal RLEs once: most are empty masks, of each masklet in all frames but its own, and would fill the memory on long clips."""
+        """Keep equal RLEs once: most are empty masks, of each masklet in all frames but its own, and would
+        fill the memory on long clips."""
         return known.setdefault(str(found["counts"]), found) if found.keys() == {"size", "counts"} else found
 
     try:
         content = json.loads(path.read_text(), object_hook=share)
-        ids, iou, stability = (content[k] for k in ("masklet_id", "masklet_predicted_iou", "masklet_stability_score"))
+        ids, iou, stability = (
+            content[k] for k in ("masklet_id", "masklet_predicted_iou", "masklet_stability_score")
+        )
         first = content["masklet_first_appeared_frame"]
         frames = []
         for start, rles in zip(content["frame_window_start"], content["masklet"], strict=True):
@@ -111,19 +126,39 @@ def read(path: str | Path) -> Masklets:
             pick = lambda values: tuple(values[i] for i in own)
             frames.append(FrameMasklets(start, pick(ids), pick(rles), pick(iou), pick(stability)))
         size = content["video_height"], content["video_width"]
-        return Masklets(content["video_id"], size, from_dict(MaskletSettings, content["settings"]), tuple(frames))
+        return Masklets(
+            content["video_id"], size, from_dict(MaskletSettings, content["settings"]), tuple(frames)
+        )
     except FileNotFoundError as error:
-        raise DataMissingError(f"{path}: expected a masklet JSON; found no such file. Remedy: run `python -m lib refine` with --masklets.") from error
+        raise DataMissingError(
+            f"{path}: expected a masklet JSON; found no such file. Remedy: run `python -m lib refine` with --masklets."
+        ) from error
     except (LookupError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: expected a masklet JSON written by this library; found {type(error).__name__}: {error}. Remedy: delete the file and run again.") from error
+        raise DataError(
+            f"{path}: expected a masklet JSON written by this library; found {type(error).__name__}: {error}. Remedy: delete the file and run again."
+        ) from error
 
 
-def segment(sam, clip: Clip, settings: MaskletSettings = MaskletSettings(), progress: Callable | None = None, **options) -> Masklets:
-    """Cut one clip into masklets and collect them. `options` are `every` of `segment_all`, and those of `lib.tracker.track`."""
+def segment(
+    sam,
+    clip: Clip,
+    settings: MaskletSettings = MaskletSettings(),
+    progress: Callable | None = None,
+    **options,
+) -> Masklets:
+    """Cut one clip into masklets and collect them. `options` are `every` of `segment_all`, and those of
+    `lib.tracker.track`."""
     return segment_all(sam, clip, (settings,), progress, **options)[0]
 
 
-def segment_all(sam, clip: Clip, settings: tuple[MaskletSettings, ...], progress: Callable | None = None, every: int = 1, **options) -> list[Masklets]:
+def segment_all(
+    sam,
+    clip: Clip,
+    settings: tuple[MaskletSettings, ...],
+    progress: Callable | None = None,
+    every: int = 1,
+    **options,
+) -> list[Masklets]:
     """Cut one clip into masklets under several settings at the cost of the work they do not share.
 
     Args:
@@ -135,12 +170,21 @@ def segment_all(sam, clip: Clip, settings: tuple[MaskletSettings, ...], progress
     from lib.tracker import track  # here, so that reading masklets needs no torch
 
     if any(s.window % every for s in settings):
-        raise ValueError(f"Expected windows to be multiples of `every`, but got {', '.join(str(s.window) for s in settings)} and {every}.")
+        raise ValueError(
+            f"Expected windows to be multiples of `every`, but got {', '.join(str(s.window) for s in settings)} and {every}."
+        )
     seen = replace(clip, frames=clip.frames[::every], read_image=partial(_image_of_every, clip, every))
-    frames = (found for found in track(sam, seen, [replace(s, window=s.window // every) for s in settings], **options) for _ in range(every))
+    frames = (
+        found
+        for found in track(sam, seen, [replace(s, window=s.window // every) for s in settings], **options)
+        for _ in range(every)
+    )
     frames = itertools.islice(frames, len(clip))
     per_setting = zip(*(progress(frames) if progress else frames))
-    return [Masklets(clip.name, clip.size, s, tuple(replace(f, start=f.start * every) for f in found)) for s, found in zip(settings, per_setting)]
+    return [
+        Masklets(clip.name, clip.size, s, tuple(replace(f, start=f.start * every) for f in found))
+        for s, found in zip(settings, per_setting)
+    ]
 
 
 def _image_of_every(clip: Clip, every: int, i: int) -> np.ndarray:
@@ -148,6 +192,10 @@ def _image_of_every(clip: Clip, every: int, i: int) -> np.ndarray:
 
 
 def as_text(rle: dict) -> dict:
-    """Turn an RLE of pycocotools, whose counts are bytes, into one that JSON can hold; pycocotools reads both."""
+    """Turn an RLE of pycocotools, whose counts are bytes, into one that JSON can hold; pycocotools reads
+    both."""
     counts = rle["counts"]
-    return {"size": [int(n) for n in rle["size"]], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+    return {
+        "size": [int(n) for n in rle["size"]],
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }

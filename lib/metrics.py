@@ -1,12 +1,14 @@
-"""Scores of a video segmentation: mIoU, weighted IoU, mBIoU and mVC, from counts that stream over the frames of a clip.
+"""Scores of a video segmentation: mIoU, weighted IoU, mBIoU and mVC, from counts that stream over the
+frames of a clip.
 
-`count_clip` reads a clip once, frame by frame, and keeps a few small sums; every score, and every interval of one
-(bootstrap.py), is arithmetic on those sums. Labels are uint8: a class id, or 255, which means void in the truth (not
-judged) and nothing in a prediction (a miss for the truth, a false positive for no class).
+`count_clip` reads a clip once, frame by frame, and keeps a few small sums; every score, and every interval of
+one (bootstrap.py), is arithmetic on those sums. Labels are uint8: a class id, or 255, which means void in the
+truth (not judged) and nothing in a prediction (a miss for the truth, a false positive for no class).
 
 Two protocols, because published numbers and the paper's equations disagree:
-  "vspw"   the script VC_perclip.py of the VSPW data set, from which published numbers come. Clips of 16 frames or fewer
-           are left out of every score. mVC compares the prediction with itself, never with the truth.
+  "vspw"   the script VC_perclip.py of the VSPW data set, from which published numbers come. Clips of 16
+           frames or fewer are left out of every score. mVC compares the prediction with itself, never with
+           the truth.
   "paper"  the equations of the paper. No clip is left out; mVC is Eq. 4: agreement with the truth.
   "both"   mIoU, wIoU, mBIoU and mVC by the script, and Eq. 4 beside them as mVC8_eq4, mVC16_eq4.
 """
@@ -30,7 +32,8 @@ CV2_EXACT_PX = 2**24  # cv2 counts histograms in float32
 
 @dataclass(frozen=True, eq=False)
 class ClipCounts:
-    """What one clip contributes to every score. C classes, one entry of the window arrays per length in `windows`."""
+    """What one clip contributes to every score. C classes, one entry of the window arrays per length in
+    `windows`."""
 
     name: str
     n_frames: int
@@ -47,9 +50,15 @@ class ClipCounts:
 
 
 def count_clip(
-    name: str, truths: Iterable[np.ndarray], predictions: Iterable[np.ndarray], n_classes: int,
-    windows: Sequence[int] = (8, 16), *, boundary_px: int = 5, pool: str = "pixels",
-) -> ClipCounts:  # fmt: skip
+    name: str,
+    truths: Iterable[np.ndarray],
+    predictions: Iterable[np.ndarray],
+    n_classes: int,
+    windows: Sequence[int] = (8, 16),
+    *,
+    boundary_px: int = 5,
+    pool: str = "pixels",
+) -> ClipCounts:
     """Count one clip in one pass; memory depends on the frame size alone.
 
     Args:
@@ -58,19 +67,22 @@ def count_clip(
         predictions: as many frames (H, W) uint8, class ids 0..n_classes-1 or 255 = nothing predicted.
         n_classes: 1..255.
         windows: lengths in frames for mVC, each 1..255.
-        boundary_px: odd side of the square that erodes each class. What it removes is boundary; neither the frame's
-            edge nor void removes anything, and void is no boundary.
-        pool: mBIoU in a frame: "pixels", one IoU of all classes together, or "classes", mean over those in it.
+        boundary_px: odd side of the square that erodes each class. What it removes is boundary; neither the
+            frame's edge nor void removes anything, and void is no boundary.
+        pool: mBIoU in a frame: "pixels", one IoU of all classes together, or "classes", mean over those in
+            it.
 
     Raises:
         ValueError: differing numbers or sizes of frames, no frame, another dtype, an id that is no class.
 
-    Source: paper Eq. 4-6, section 3.3; VC_perclip.py of VSPW, whose mVC takes void (and nothing, in a prediction) for a
-        class, and loses the last window, as its windows start in range(L - n).
+    Source: paper Eq. 4-6, section 3.3; VC_perclip.py of VSPW, whose mVC takes void (and nothing, in a
+        prediction) for a class, and loses the last window, as its windows start in range(L - n).
     """
     windows = tuple(int(n) for n in windows)
     if not windows or not all(1 <= n <= 255 for n in (*windows, n_classes)):
-        raise ValueError(f"Expected `n_classes` and `windows` to be in 1..255, but got {n_classes} and {windows}")
+        raise ValueError(
+            f"Expected `n_classes` and `windows` to be in 1..255, but got {n_classes} and {windows}"
+        )
     if boundary_px < 1 or boundary_px % 2 == 0:
         raise ValueError(f"Expected `boundary_px` to be odd and positive, but got {boundary_px}")
     if pool not in POOLS:
@@ -84,14 +96,18 @@ def count_clip(
         place = f"clip {name!r}, frame {n_frames}"
         if truth is None or predicted is None:
             short = "truth" if truth is None else "prediction"
-            raise ValueError(f"{place}: expected as many predictions as truth frames, but the {short} ends here")
+            raise ValueError(
+                f"{place}: expected as many predictions as truth frames, but the {short} ends here"
+            )
         shape = truth.shape if shape is None else shape
         truth, predicted = (_checked(labels, shape, place) for labels in (truth, predicted))
         joint = _joint_histogram(truth, predicted)
         if joint[n_classes:VOID].any() or joint[:, n_classes:VOID].any():
             what, labels = ("truth", truth) if joint[n_classes:VOID].any() else ("prediction", predicted)
             found = labels[(labels >= n_classes) & (labels < VOID)].max()
-            raise ValueError(f"{place}: expected class ids 0..{n_classes - 1} or {VOID} in the {what}, but got {found}")
+            raise ValueError(
+                f"{place}: expected class ids 0..{n_classes - 1} or {VOID} in the {what}, but got {found}"
+            )
         confusion += joint
         judged = cv2.threshold(truth, VOID - 1, 255, cv2.THRESH_BINARY_INV)[1]
         agree = cv2.bitwise_and(cv2.compare(truth, predicted, cv2.CMP_EQ), judged)
@@ -101,12 +117,26 @@ def count_clip(
     if n_frames == 0:
         raise ValueError(f"clip {name!r}: expected at least one frame, but got none")
     confusion = confusion[:n_classes].astype(np.int64)
-    correct_px, truth_px, predicted_px = confusion.diagonal().copy(), confusion.sum(1), confusion.sum(0)[:n_classes]
+    correct_px, truth_px, predicted_px = (
+        confusion.diagonal().copy(),
+        confusion.sum(1),
+        confusion.sum(0)[:n_classes],
+    )
     (n_script, script), (n_eq4, eq4) = consistency.script, consistency.eq4
     return ClipCounts(
-        name, n_frames, windows, correct_px, truth_px, predicted_px, len(boundary_ious), sum(boundary_ious, 0.0),
-        n_script.astype(np.int64), script, n_eq4.astype(np.int64), eq4,
-    )  # fmt: skip
+        name,
+        n_frames,
+        windows,
+        correct_px,
+        truth_px,
+        predicted_px,
+        len(boundary_ious),
+        sum(boundary_ious, 0.0),
+        n_script.astype(np.int64),
+        script,
+        n_eq4.astype(np.int64),
+        eq4,
+    )
 
 
 def _checked(labels: np.ndarray, shape: tuple[int, ...], place: str) -> np.ndarray:
@@ -114,22 +144,29 @@ def _checked(labels: np.ndarray, shape: tuple[int, ...], place: str) -> np.ndarr
     if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
         raise ValueError(f"{place}: expected labels (H, W) uint8, but got {labels.shape} {labels.dtype}")
     if labels.shape != shape:
-        raise ValueError(f"{place}: expected the size of the first truth frame, {shape}, but got {labels.shape}")
+        raise ValueError(
+            f"{place}: expected the size of the first truth frame, {shape}, but got {labels.shape}"
+        )
     return np.ascontiguousarray(labels)  # one copy of a view, instead of one in every call of cv2
 
 
 def _joint_histogram(truth: np.ndarray, predicted: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Count pairs of labels, (256, 256); cv2 takes as long for pairs as for single labels, numpy far longer."""
+    """Count pairs of labels, (256, 256); cv2 takes as long for pairs as for single labels, numpy far
+    longer."""
     if truth.size >= CV2_EXACT_PX:
         pairs = truth.astype(np.int64) * 256 + predicted
-        return np.bincount(pairs.ravel() if mask is None else pairs[mask > 0], minlength=65536).reshape(256, 256)
+        return np.bincount(pairs.ravel() if mask is None else pairs[mask > 0], minlength=65536).reshape(
+            256, 256
+        )
     return cv2.calcHist([truth, predicted], [0, 1], mask, [256, 256], [0, 256, 0, 256])
 
 
 def _boundary_iou(truth, predicted, judged, agree, square, pool: str) -> list[float]:
     """Return the IoU on the truth's boundary in one frame, nothing where it has none."""
-    # A pixel is eroded from its class when another class lies in its window, so when the window's lowest and highest
-    # class differ. Void is 255 for the minimum and 0 for the maximum and so decides neither; cv2 pads likewise.
+    # A pixel is eroded from its class when another class lies in its window, so when the window's lowest and
+    # highest
+    # class differ. Void is 255 for the minimum and 0 for the maximum and so decides neither; cv2 pads
+    # likewise.
     lowest, highest = cv2.erode(truth, square), cv2.dilate(cv2.bitwise_and(truth, judged), square)
     boundary = cv2.bitwise_and(cv2.compare(lowest, highest, cv2.CMP_NE), judged)
     n_truth = cv2.countNonZero(boundary)
@@ -151,19 +188,24 @@ class _Consistency:
 
     def __init__(self, windows: tuple[int, ...]):
         self.windows = windows
-        self.script, self.pending, self.eq4 = np.zeros((3, 2, len(windows)))  # each: number of windows, sum of scores
-        self.last: tuple[np.ndarray, ...] | None = None  # frame before: labels of truth, of prediction, and three runs
+        # each: number of windows, sum of scores
+        self.script, self.pending, self.eq4 = np.zeros((3, 2, len(windows)))
+        # frame before: labels of truth, of prediction, and three runs
+        self.last: tuple[np.ndarray, ...] | None = None
 
     def add(self, truth, predicted, judged, agree) -> None:
         """Take the next frame: score every window that ends at it (no run is longer than the clip so far)."""
-        # The script loses the window that ends with the clip: a window is counted only once a further frame comes.
+        # The script loses the window that ends with the clip: a window is counted only once a further frame
+        # comes.
         self.script += self.pending
         self.pending[:] = 0
         one = np.ones_like(truth)
         self.last = self.last or (truth, predicted, *[one - one] * 3)
         last_truth, last_predicted, truth_run, predicted_run, agree_run = self.last
         truth_run = cv2.add(cv2.bitwise_and(truth_run, cv2.compare(truth, last_truth, cv2.CMP_EQ)), one)
-        predicted_run = cv2.add(cv2.bitwise_and(predicted_run, cv2.compare(predicted, last_predicted, cv2.CMP_EQ)), one)
+        predicted_run = cv2.add(
+            cv2.bitwise_and(predicted_run, cv2.compare(predicted, last_predicted, cv2.CMP_EQ)), one
+        )
         agree_run = cv2.bitwise_and(cv2.add(agree_run, one), agree)
         # Copies: a caller may refill one buffer, and the comparison above needs the frame as it was.
         self.last = (truth.copy(), predicted.copy(), truth_run, predicted_run, agree_run)
@@ -182,7 +224,8 @@ def _at_least(run: np.ndarray, n: int) -> int:
 
 
 def left_out(counts: Sequence[ClipCounts], protocol: str = "both") -> tuple[str, ...]:
-    """Name the clips left out of mIoU, wIoU, mBIoU and the script's mVC: of 16 frames or fewer, unless "paper"."""
+    """Name the clips left out of mIoU, wIoU, mBIoU and the script's mVC: of 16 frames or fewer, unless
+    "paper"."""
     check_counts(counts, protocol)
     return tuple(c.name for c in counts if not _kept([c], protocol))
 
@@ -192,14 +235,17 @@ def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str,
 
     Args:
         counts: one per clip, of the same classes and windows (written 8 and 16 below).
-        protocol: "vspw" gives mIoU, wIoU, mBIoU, mVC8, mVC16 without clips of 16 frames or fewer; "paper" gives mIoU,
-            wIoU, mBIoU of all clips and mVC8_eq4, mVC16_eq4 of every clip of 8 or 16 frames or more; "both" gives
-            "vspw" and the two of Eq. 4. If all clips are left out, a warning is logged.
+        protocol: "vspw" gives mIoU, wIoU, mBIoU, mVC8, mVC16 without clips of 16 frames or fewer; "paper"
+            gives mIoU, wIoU, mBIoU of all clips and mVC8_eq4, mVC16_eq4 of every clip of 8 or 16 frames or
+            more; "both" gives "vspw" and the two of Eq. 4. If all clips are left out, a warning is logged.
 
     Returns:
-        {metric: percent}. mIoU: one count over the data set, mean over classes present in the truth. wIoU: classes
-        weighted by their pixels in the truth. mBIoU: mean over all frames that have a boundary. mVC: windows without a
-        common area do not count; by script, the mean over all windows of all clips, by Eq. 4 over windows, then clips.
+        {metric: percent}. mIoU: one count over the data set, mean over classes present in the truth. wIoU:
+        classes
+        weighted by their pixels in the truth. mBIoU: mean over all frames that have a boundary. mVC: windows
+            without a
+        common area do not count; by script, the mean over all windows of all clips, by Eq. 4 over windows,
+        then clips.
 
     Source: paper section 3.3, Eq. 4-6; VC_perclip.py of VSPW.
     """
@@ -208,19 +254,22 @@ def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str,
         logger.warning(
             "the VSPW protocol leaves out clips of %d frames or fewer, and all clips here (%d) are: "
             "mIoU, wIoU, mBIoU and its mVC are undefined. Choose protocol 'paper' to score every clip.",
-            VSPW_LONGEST_LEFT_OUT, len(counts),
-        )  # fmt: skip
+            VSPW_LONGEST_LEFT_OUT,
+            len(counts),
+        )
     return _totals(counts, protocol)
 
 
 def per_clip(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str, dict[str, float]]:
-    """Score each clip as a data set of its own: {clip: as `summarise`}; a clip left out by the protocol has NaN."""
+    """Score each clip as a data set of its own: {clip: as `summarise`}; a clip left out by the protocol
+    has NaN."""
     check_counts(counts, protocol)
     return {c.name: _totals([c], protocol) for c in counts}
 
 
 def per_class(counts: Sequence[ClipCounts], protocol: str = "both") -> np.ndarray:
-    """Score each class: IoU (C,) in percent, NaN where the truth lacks it, of the clips that make up mIoU, its mean."""
+    """Score each class: IoU (C,) in percent, NaN where the truth lacks it, of the clips that make up mIoU,
+    its mean."""
     check_counts(counts, protocol)
     kept = _kept(counts, protocol)
     return _class_iou(kept, np.ones((1, len(kept))), len(counts[0].truth_px))[0][0]
@@ -234,7 +283,9 @@ def check_counts(counts: Sequence[ClipCounts], protocol: str) -> None:
         raise ValueError("Expected counts of at least one clip, but got none")
     kinds = {(len(c.truth_px), c.windows) for c in counts}
     if len(kinds) > 1:
-        raise ValueError(f"Expected all clips counted with the same classes and windows, but got {sorted(kinds)}")
+        raise ValueError(
+            f"Expected all clips counted with the same classes and windows, but got {sorted(kinds)}"
+        )
 
 
 def _kept(counts: Sequence[ClipCounts], protocol: str) -> list[ClipCounts]:
@@ -248,8 +299,11 @@ def _totals(counts: Sequence[ClipCounts], protocol: str) -> dict[str, float]:
     return {metric: float(value[0]) for metric, value in scores.items()}
 
 
-def weighted_scores(counts: Sequence[ClipCounts], protocol: str, weigh: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
-    """Score R weighted data sets at once: weigh(k) -> (R, k), how often each of k clips counts; each score is (R,)."""
+def weighted_scores(
+    counts: Sequence[ClipCounts], protocol: str, weigh: Callable[[int], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Score R weighted data sets at once: weigh(k) -> (R, k), how often each of k clips counts; each score
+    is (R,)."""
     kept = _kept(counts, protocol)
     weights = weigh(len(kept))
     iou, share = _class_iou(kept, weights, len(counts[0].truth_px))
@@ -276,7 +330,8 @@ def weighted_scores(counts: Sequence[ClipCounts], protocol: str, weigh: Callable
 
 
 def _class_iou(kept: list[ClipCounts], weights: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return IoU in percent (R, C), NaN where the truth lacks the class, and each class's share of the truth (R, C)."""
+    """Return IoU in percent (R, C), NaN where the truth lacks the class, and each class's share of the
+    truth (R, C)."""
     correct, truth, predicted = (
         weights @ np.array([getattr(c, field) for c in kept], np.float64).reshape(-1, n_classes)
         for field in ("correct_px", "truth_px", "predicted_px")

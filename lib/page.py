@@ -1,4 +1,5 @@
-"""The reports of a profile as one web page that needs nothing beside it: pictures, style and all in index.html."""
+"""The reports of a profile as one web page that needs nothing beside it: pictures, style and all in
+index.html."""
 
 import base64
 import html
@@ -57,7 +58,13 @@ def _inline(folder: Path, url: str) -> str:
     """Read a picture of the reports as a data URI, in 256 colours."""
     path = (folder / url).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise problem(DataMissingError, path, expected="a picture in the folder of the reports", found="none", remedy="Run the notebooks again.")
+        raise problem(
+            DataMissingError,
+            path,
+            expected="a picture in the folder of the reports",
+            found="none",
+            remedy="Run the notebooks again.",
+        )
     with Image.open(path) as picture:
         return "data:image/png;base64," + base64.b64encode(small_png(picture)).decode()
 
@@ -71,7 +78,9 @@ def page(profile_folder: str | Path) -> str:
     """
     folder = Path(profile_folder)
     to_html = mistune.create_markdown(renderer=_Renderer(folder), plugins=["table"])
-    to_html.renderer.register("table", lambda renderer, text: f'<div class="table" tabindex="0"><table>{text}</table></div>\n')
+    to_html.renderer.register(
+        "table", lambda renderer, text: f'<div class="table" tabindex="0"><table>{text}</table></div>\n'
+    )
     to_html.renderer.register("table_cell", _cell)
     title = html.escape(f"Results on the profile {folder.resolve().name}")
     contents, sections = [], []

@@ -1,4 +1,5 @@
-"""Where things are. Every path of the project derives from this file; each can be moved by an environment variable."""
+"""Where things are. Every path of the project derives from this file; each can be moved by an environment
+variable."""
 
 import os
 from pathlib import Path

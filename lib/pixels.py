@@ -1,4 +1,5 @@
-"""Pixels on their way into SAM 2 and out of it: frames and prompts at its input size; masks, boxes and RLE at the frame's size.
+"""Pixels on their way into SAM 2 and out of it: frames and prompts at its input size; masks, boxes and RLE
+at the frame's size.
 
 On a CPU masks are handled by OpenCV and numpy, one by one, which is several times faster than torch.
 """
@@ -35,14 +36,16 @@ def resize_prompts(masks: torch.Tensor, size: int) -> torch.Tensor:
     masks = masks[:, None].float()
     if masks.shape[-2:] == (size, size):
         return masks
-    return (F.interpolate(masks, (size, size), mode="bilinear", align_corners=False, antialias=True) >= 0.5).float()
+    return (
+        F.interpolate(masks, (size, size), mode="bilinear", align_corners=False, antialias=True) >= 0.5
+    ).float()
 
 
 def enlarge(logits: torch.Tensor, size: tuple[int, int], is_prompt: bool = False) -> torch.Tensor:
     """Resize mask logits (N, h, w) to (N, H, W), bilinear.
 
-    On a CPU by OpenCV, five times faster than torch and equal up to rounding. That is not enough for the logits that stand for a prompt,
-    which are exactly zero along its border.
+    On a CPU by OpenCV, five times faster than torch and equal up to rounding. That is not enough for the
+    logits that stand for a prompt, which are exactly zero along its border.
     """
     if is_prompt or logits.device.type != "cpu":
         return F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
@@ -58,28 +61,35 @@ def above(logits: torch.Tensor, threshold: float) -> torch.Tensor:
 
 
 def prompts_as_output(masks: torch.Tensor) -> torch.Tensor:
-    """Binary prompts (N, 1, S, S) to the logits (N, 1, S/4, S/4) that sam2 returns for them (`SAM2Base._use_mask_as_output`)."""
+    """Binary prompts (N, 1, S, S) to the logits (N, 1, S/4, S/4) that sam2 returns for them
+    (`SAM2Base._use_mask_as_output`)."""
     quarter = masks.shape[-1] // 4
-    return F.interpolate(20 * masks - 10, (quarter, quarter), mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(
+        20 * masks - 10, (quarter, quarter), mode="bilinear", align_corners=False, antialias=True
+    )
 
 
 def areas_of(masks: torch.Tensor) -> torch.Tensor:
     """Count the pixels of (N, H, W) bool masks."""
     if masks.device.type != "cpu":
         return masks.sum((1, 2))
-    return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()])  # three times faster than torch's sum of bools on a CPU
+    # three times faster than torch's sum of bools on a CPU
+    return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()])
 
 
 def boxes_of(masks: torch.Tensor) -> torch.Tensor:
     """Boxes (N, 4) x0 y0 x1 y1 of (N, H, W) bool masks, x1 and y1 inclusive; zeros for an empty mask."""
     if masks.device.type != "cpu":
         return batched_mask_to_box(masks)
-    x, y, width, height = torch.tensor([cv2.boundingRect(mask) for mask in masks.numpy().view(np.uint8)]).view(-1, 4).unbind(1)
+    x, y, width, height = (
+        torch.tensor([cv2.boundingRect(mask) for mask in masks.numpy().view(np.uint8)]).view(-1, 4).unbind(1)
+    )
     return torch.stack([x, y, x + (width - 1).clamp(min=0), y + (height - 1).clamp(min=0)], 1)
 
 
 def masks_as_rles(logits: torch.Tensor, size: tuple[int, int], is_prompt: bool = False) -> list[dict]:
-    """Enlarge mask logits (N, h, w) to frames of `size`, (H, W), and encode what is above zero as COCO RLE; `is_prompt` as for `enlarge`."""
+    """Enlarge mask logits (N, h, w) to frames of `size`, (H, W), and encode what is above zero as COCO
+    RLE; `is_prompt` as for `enlarge`."""
     return [rle for part in logits.split(32) for rle in encode_rles(above(enlarge(part, size, is_prompt), 0))]
 
 
@@ -90,15 +100,21 @@ def encode_rles(masks: torch.Tensor) -> list[dict]:
     columns = np.empty((len(masks), *masks.shape[:0:-1]), np.uint8)
     for mask, room in zip(masks.cpu().numpy().view(np.uint8), columns):
         cv2.transpose(mask, room)
-    return [as_text(rle) for rle in coco.encode(columns.transpose(2, 1, 0))]  # (H, W, N), each mask by columns, as pycocotools wants it
+    # (H, W, N), each mask by columns, as pycocotools wants it
+    return [as_text(rle) for rle in coco.encode(columns.transpose(2, 1, 0))]
 
 
 def clean(mask: np.ndarray, area_px: int) -> np.ndarray:
-    """Fill holes and drop specks of at most `area_px` pixels (8-connected) in one (H, W) uint8 mask; the largest part always stays."""
+    """Fill holes and drop specks of at most `area_px` pixels (8-connected) in one (H, W) uint8 mask; the
+    largest part always stays."""
     mask = mask.astype(np.uint8)
     for value in (0, 1):  # holes first, then specks
-        n, labels, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=8)
+        n, labels, stats, _ = cv2.connectedComponentsWithStats(
+            (mask == value).astype(np.uint8), connectivity=8
+        )
         areas = stats[1:, cv2.CC_STAT_AREA]
-        small = [i + 1 for i in range(n - 1) if areas[i] <= area_px and (value == 0 or areas[i] < areas.max())]
+        small = [
+            i + 1 for i in range(n - 1) if areas[i] <= area_px and (value == 0 or areas[i] < areas.max())
+        ]
         mask[np.isin(labels, small)] = 1 - value
     return mask

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lib.files import DataMissingError, problem
@@ -19,7 +19,9 @@ from lib.paths import ROOT
 def _git(*arguments: str) -> str | None:
     """Ask git about the project; None if there is no git, or the project is no checkout of its own."""
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -34,7 +36,8 @@ def _version(package: str) -> str | None:
 
 
 def _may_have_gpu() -> bool:
-    """Say whether the driver of a GPU is there: to ask torch takes seconds where it is not loaded, in each of ten notebooks."""
+    """Say whether the driver of a GPU is there: to ask torch takes seconds where it is not loaded, in each
+    of ten notebooks."""
     if "torch" in sys.modules or Path("/dev/kfd").exists():
         return True
     try:
@@ -59,27 +62,45 @@ def device() -> str:
 
 
 def _digest(path: Path) -> str:
-    """Take the sha256 of a file; of a folder, that of its sorted lines "<sha256 of a file>  <relative path>"."""
+    """Take the sha256 of a file; of a folder, that of its sorted lines "<sha256 of a file>  <relative
+    path>"."""
     if path.is_dir():
-        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-        return hashlib.sha256("".join(f"{_digest(file)}  {name}\n" for name, file in files).encode()).hexdigest()
+        files = sorted(
+            (file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file()
+        )
+        return hashlib.sha256(
+            "".join(f"{_digest(file)}  {name}\n" for name, file in files).encode()
+        ).hexdigest()
     if not path.is_file():
-        raise problem(DataMissingError, path, expected="an input of this report", found="no such file", remedy="Name what was read.")
+        raise problem(
+            DataMissingError,
+            path,
+            expected="an input of this report",
+            found="no such file",
+            remedy="Name what was read.",
+        )
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def provenance(profile: str, parameters: Mapping, inputs: Iterable[str | Path], seconds: Mapping[str, float]) -> dict:
+def provenance(
+    profile: str, parameters: Mapping, inputs: Iterable[str | Path], seconds: Mapping[str, float]
+) -> dict:
     """Record what a result came from.
 
-    Args: parameters: of the notebook, values that JSON can hold; inputs: files or folders that were read; seconds: {stage: seconds}.
-    Returns: a dict that JSON can hold: profile; date (UTC); commit, and dirty if files other than reports and results of benchmarks differ from it (both None
-        outside git); versions; device; cpu_count; parameters; inputs {path: sha256}, relative to the project where inside; seconds.
+    Args: parameters: of the notebook, values that JSON can hold; inputs: files or folders that were read;
+        seconds: {stage: seconds}.
+    Returns: a dict that JSON can hold: profile; date (UTC); commit, and dirty if files other than reports and
+        results of benchmarks differ from it (both None outside git); versions; device; cpu_count; parameters;
+        inputs {path: sha256}, relative to the project where inside; seconds.
     Raises: DataMissingError for an input that is not there.
     """
     commit = dirty = None
     if (top := _git("rev-parse", "--show-toplevel")) and Path(top).resolve() == ROOT:
-        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".", ":(exclude)reports", ":(exclude)benchmarks/results")
+        commit, changes = (
+            _git("rev-parse", "HEAD"),
+            _git("status", "--porcelain", "--", ".", ":(exclude)reports", ":(exclude)benchmarks/results"),
+        )
         dirty = None if changes is None else bool(changes)
     digests = {}
     for path in map(Path, inputs):
@@ -87,10 +108,13 @@ def provenance(profile: str, parameters: Mapping, inputs: Iterable[str | Path], 
         digests[path.resolve().relative_to(ROOT).as_posix() if inside else str(path)] = _digest(path)
     return {
         "profile": profile,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "dirty": dirty,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in ("torch", "numpy", "sam2")}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in ("torch", "numpy", "sam2")},
+        },
         "device": device(),
         "cpu_count": os.cpu_count(),
         "parameters": dict(parameters),

@@ -1,10 +1,11 @@
-"""How the frames of a clip are read one at a time: from files, or kept once read; and what was read, to be hashed."""
+"""How the frames of a clip are read one at a time: from files, or kept once read; and what was read, to be
+hashed."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 class Remembered:
-    """Reads each label map of a clip once and keeps it, read-only; a copy sent to another process starts empty."""
+    """Reads each label map of a clip once and keeps it, read-only; a copy sent to another process starts
+    empty."""
 
     def __init__(self, read: Callable[[int], np.ndarray]):
         self.read, self.kept = read, {}
@@ -44,14 +46,19 @@ class Files:
     def __call__(self, i: int) -> np.ndarray:
         array = self.read(self.paths[i])
         if array.shape[:2] != (expected := self.size()):
-            raise problem(DataError, self.paths[i], expected=f"{expected[0]}x{expected[1]} (height x width), the size of the clip's first frame",
-                          found=f"{array.shape[0]}x{array.shape[1]}",
-                          remedy="Resize it (pictures bilinear, labels nearest), or remove it if it does not belong here.")
+            raise problem(
+                DataError,
+                self.paths[i],
+                expected=f"{expected[0]}x{expected[1]} (height x width), the size of the clip's first frame",
+                found=f"{array.shape[0]}x{array.shape[1]}",
+                remedy="Resize it (pictures bilinear, labels nearest), or remove it if it does not belong here.",
+            )
         return array
 
 
 def what_is_read(read: Callable[[int], np.ndarray], n: int) -> Iterator[bytes | np.ndarray]:
-    """What frames 0..n-1 are, to be hashed. Of files: how they are read, and their bytes, which takes a fraction of the time of decoding them."""
+    """What frames 0..n-1 are, to be hashed. Of files: how they are read, and their bytes, which takes a
+    fraction of the time of decoding them."""
     read = read.read if isinstance(read, Remembered) else read
     if not isinstance(read, Files):
         yield from (np.ascontiguousarray(read(i)) for i in range(n))
@@ -61,9 +68,10 @@ def what_is_read(read: Callable[[int], np.ndarray], n: int) -> Iterator[bytes | 
     yield from (Path(path).read_bytes() for path in read.paths)
 
 
-@lru_cache(maxsize=None)
+@cache
 def fingerprint(clip: "Clip") -> str:
-    """Name the frames by content, so that a cache never serves other frames under an old name; read once per clip and process."""
+    """Name the frames by content, so that a cache never serves other frames under an old name; read once
+    per clip and process."""
     digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
     for frame in what_is_read(clip.read_image, len(clip)):
         digest.update(frame)

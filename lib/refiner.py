@@ -1,4 +1,5 @@
-"""SAM 2 as refiner: each masklet takes the class that most of its pixels have in the base prediction. Source: paper Eq. 1-2."""
+"""SAM 2 as refiner: each masklet takes the class that most of its pixels have in the base prediction.
+Source: paper Eq. 1-2."""
 
 from collections.abc import Iterator
 
@@ -25,22 +26,33 @@ def vote(semantic: np.ndarray, masks: np.ndarray, boxes: list | None = None) -> 
     """
     votes = np.zeros((len(masks), 256), np.int64)
     for i, (mask, box) in enumerate(zip(masks, boxes or _boxes(masks))):
-        if mask[box].size:  # OpenCV counts in float32, which is exact up to 2**24 pixels of one class in one mask
+        # OpenCV counts in float32, which is exact up to 2**24 pixels of one class in one mask
+        if mask[box].size:
             inside = np.ascontiguousarray(mask[box]).view(np.uint8)
-            votes[i] = cv2.calcHist([np.ascontiguousarray(semantic[box])], [0], inside, [256], [0, 256]).ravel()
+            votes[i] = cv2.calcHist(
+                [np.ascontiguousarray(semantic[box])], [0], inside, [256], [0, 256]
+            ).ravel()
     votes[:, VOID] = 0
     return votes
 
 
-def paint(semantic: np.ndarray, masks: np.ndarray, votes: np.ndarray, scores: np.ndarray | None = None, boxes: list | None = None) -> np.ndarray:
+def paint(
+    semantic: np.ndarray,
+    masks: np.ndarray,
+    votes: np.ndarray,
+    scores: np.ndarray | None = None,
+    boxes: list | None = None,
+) -> np.ndarray:
     """Give every mask its class: R of paper Eq. 1.
 
     Args:
         semantic: (H, W) uint8 base prediction S, kept outside all masks.
         masks: (N, H, W) bool, in any order.
-        votes: (N, 256); the highest count wins, the lowest class id in a tie; a mask without votes leaves S as it is.
-        scores: None: larger masks are painted first and smaller ones over them, so that small objects survive. (N,): lower scores
-            first instead. Equal masks are painted with the lowest class last, so the order of `masks` never matters.
+        votes: (N, 256); the highest count wins, the lowest class id in a tie; a mask without votes leaves S
+            as it is.
+        scores: None: larger masks are painted first and smaller ones over them, so that small objects
+            survive. (N,): lower scores first instead. Equal masks are painted with the lowest class last, so
+            the order of `masks` never matters.
         boxes: what `_boxes(masks)` gives, if it is known already.
 
     Returns:
@@ -48,7 +60,11 @@ def paint(semantic: np.ndarray, masks: np.ndarray, votes: np.ndarray, scores: np
     """
     refined, boxes = semantic.copy(), boxes or _boxes(masks)
     classes = votes.argmax(1)  # numpy takes the first of equals: the lowest class id
-    rank = -np.array([np.count_nonzero(m[box]) for m, box in zip(masks, boxes)]) if scores is None else np.asarray(scores)
+    rank = (
+        -np.array([np.count_nonzero(m[box]) for m, box in zip(masks, boxes)])
+        if scores is None
+        else np.asarray(scores)
+    )
     for i in np.lexsort((-classes, rank)):
         if votes[i, classes[i]] > 0:
             np.copyto(refined[boxes[i]], np.uint8(classes[i]), where=masks[i][boxes[i]])
@@ -73,14 +89,20 @@ def refine_frame(semantic: np.ndarray, masks: np.ndarray, scores: np.ndarray | N
     """
     masks = np.asarray(masks)
     if semantic.ndim != 2 or semantic.dtype != np.uint8:
-        raise ValueError(f"Expected `semantic` to be (H, W) uint8, but got shape {semantic.shape}, dtype {semantic.dtype}.")
+        raise ValueError(
+            f"Expected `semantic` to be (H, W) uint8, but got shape {semantic.shape}, dtype {semantic.dtype}."
+        )
     if masks.dtype != bool or masks.ndim != 3 or masks.shape[1:] != semantic.shape:
-        raise ValueError(f"Expected `masks` to be bool of shape (N, {semantic.shape[0]}, {semantic.shape[1]}), but got {masks.dtype} of shape {masks.shape}.")
+        raise ValueError(
+            f"Expected `masks` to be bool of shape (N, {semantic.shape[0]}, {semantic.shape[1]}), but got {masks.dtype} of shape {masks.shape}."
+        )
     boxes = _boxes(masks)
     return paint(semantic, masks, vote(semantic, masks, boxes), scores, boxes)
 
 
-def refine_clip(predictions, masklets: Masklets, settings: VoteSettings = VoteSettings()) -> Iterator[np.ndarray]:
+def refine_clip(
+    predictions, masklets: Masklets, settings: VoteSettings = VoteSettings()
+) -> Iterator[np.ndarray]:
     """Refine a clip frame by frame.
 
     Args:
@@ -92,7 +114,9 @@ def refine_clip(predictions, masklets: Masklets, settings: VoteSettings = VoteSe
         (H, W) uint8 per frame.
     """
     if len(predictions) != len(masklets):
-        raise ValueError(f"Expected one prediction per frame of {masklets.clip} ({len(masklets)}), but got {len(predictions)}.")
+        raise ValueError(
+            f"Expected one prediction per frame of {masklets.clip} ({len(masklets)}), but got {len(predictions)}."
+        )
     whole: dict[int, np.ndarray] = {}
     if settings.scope == "masklet":
         for t, frame in enumerate(masklets.frames):
@@ -101,14 +125,20 @@ def refine_clip(predictions, masklets: Masklets, settings: VoteSettings = VoteSe
     for t, frame in enumerate(masklets.frames):
         semantic, masks = predictions[t], masklets.masks(t)
         boxes = frame.boxes()
-        votes = np.stack([whole[i] for i in frame.ids]) if whole and frame.ids else vote(semantic, masks, boxes)
-        yield paint(semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None, boxes)
+        votes = (
+            np.stack([whole[i] for i in frame.ids]) if whole and frame.ids else vote(semantic, masks, boxes)
+        )
+        yield paint(
+            semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None, boxes
+        )
 
 
 def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
-    """Control without masks: each pixel takes the class it has in most frames of its window (ties: lowest id; void does not vote).
+    """Control without masks: each pixel takes the class it has in most frames of its window (ties: lowest
+    id; void does not vote).
 
-    What a plain vote over time already gives a flickering base; a refiner that does not beat it on moving scenes shows nothing.
+    What a plain vote over time already gives a flickering base; a refiner that does not beat it on moving
+    scenes shows nothing.
     """
     starts = sorted({f.start for f in masklets.frames})
     for start, end in zip(starts, starts[1:] + [len(masklets)]):
@@ -117,14 +147,17 @@ def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
         if len(classes) == 0:
             yield from labels
             continue
-        winner = classes[np.stack([(labels == c).sum(0, np.uint32) for c in classes]).argmax(0)].astype(np.uint8)
+        winner = classes[np.stack([(labels == c).sum(0, np.uint32) for c in classes]).argmax(0)].astype(
+            np.uint8
+        )
         winner[(labels == VOID).all(0)] = VOID
         for _ in range(end - start):
             yield winner
 
 
 def by_columns(masks: np.ndarray) -> bool:
-    """Say whether masks (N, H, W) lie in memory column after column, as pycocotools decodes them: then what reads them had better go that way."""
+    """Say whether masks (N, H, W) lie in memory column after column, as pycocotools decodes them: then
+    what reads them had better go that way."""
     return not masks.flags.c_contiguous and masks.transpose(0, 2, 1).flags.c_contiguous
 
 

@@ -1,4 +1,5 @@
-"""A tidy table becomes what people read and machines check: text, Markdown, CSV, figure and provenance. Knows nothing of models."""
+"""A tidy table becomes what people read and machines check: text, Markdown, CSV, figure and provenance.
+Knows nothing of models."""
 
 import io
 import json
@@ -38,9 +39,13 @@ def _check(table: pd.DataFrame, not_run: Mapping[Row, str]) -> None:
     labels = (*LABELS, "metric")
     for name in labels:
         if bad := [value for value in table[name] if not isinstance(value, str)]:
-            raise ValueError(f"Expected column `{name}` of `table` to hold text ('' for none), but got {bad[0]!r}.")
+            raise ValueError(
+                f"Expected column `{name}` of `table` to hold text ('' for none), but got {bad[0]!r}."
+            )
     if (twice := table.duplicated(list(labels))).any():
-        raise ValueError(f"Expected one line per row and metric, but got two for {tuple(table.loc[twice, list(labels)].iloc[0])}.")
+        raise ValueError(
+            f"Expected one line per row and metric, but got two for {tuple(table.loc[twice, list(labels)].iloc[0])}."
+        )
     ran = table[["measured", "low", "high"]].notna().any(axis=1)
     rows, measured = set(_rows(table)), set(_rows(table[ran]))
     if unknown := [row for row in not_run if row not in rows]:
@@ -74,13 +79,15 @@ def wide(table: pd.DataFrame, not_run: Mapping[Row, str]) -> pd.DataFrame:
     """Lay a tidy table out for people, as rounded text that compares equal from run to run.
 
     Args:
-        table: the columns COLUMNS; measured, low, high and paper are floats in percent, NaN where there is none.
+        table: the columns COLUMNS; measured, low, high and paper are floats in percent, NaN where there is
+            none.
         not_run: {(method, backbone, setting): why} for the rows that were not run.
 
     Returns:
-        One line per (method, backbone, setting), in the order of their first appearance. Columns: `method`, then `backbone` and
-        `setting` unless empty throughout; for each metric its measurement, `41.2 [39.8, 42.6]`, and `<metric> (paper)` if the
-        paper prints it; last `note`, "not run: why". Every cell is text, "" where there is nothing to say.
+        One line per (method, backbone, setting), in the order of their first appearance. Columns: `method`,
+        then `backbone` and `setting` unless empty throughout; for each metric its measurement, `41.2 [39.8,
+        42.6]`, and `<metric> (paper)` if the paper prints it; last `note`, "not run: why". Every cell is
+        text, "" where there is nothing to say.
 
     Raises: ValueError if the table is not tidy, or `not_run` names no row of it or a measured one.
     """
@@ -99,7 +106,9 @@ def wide(table: pd.DataFrame, not_run: Mapping[Row, str]) -> pd.DataFrame:
         if table.loc[table["metric"] == metric, "paper"].notna().any():
             columns.append(f"{metric} (paper)")
     columns.append("note")
-    return pd.DataFrame([[line.get(name, "") for name in columns] for line in lines.values()], columns=columns, dtype=str)
+    return pd.DataFrame(
+        [[line.get(name, "") for name in columns] for line in lines.values()], columns=columns, dtype=str
+    )
 
 
 def _escape(text: str) -> str:
@@ -110,7 +119,10 @@ def _escape(text: str) -> str:
 
 def _pipe_table(lines: pd.DataFrame, of_text: bool = False) -> list[str]:
     """Write a frame of text as a Markdown table, numbers to the right."""
-    rows = [[_escape(text).replace("|", r"\|") for text in row] for row in [list(lines.columns), *lines.values.tolist()]]
+    rows = [
+        [_escape(text).replace("|", r"\|") for text in row]
+        for row in [list(lines.columns), *lines.values.tolist()]
+    ]
     rule = ["---" if of_text or name in LABELS else "---:" for name in lines.columns]
     return ["| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]]]
 
@@ -121,15 +133,25 @@ def _list_rows(rows: Iterable[Row]) -> str:
     for row in rows:
         *head, last = [label for label in row if label] or ["(unnamed)"]
         heads.setdefault(" ".join(head), []).append(last)
-    return ", ".join(f"{head} ({', '.join(last)})" if head else ", ".join(last) for head, last in heads.items())
+    return ", ".join(
+        f"{head} ({', '.join(last)})" if head else ", ".join(last) for head, last in heads.items()
+    )
 
 
-def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes: Sequence[str] = (), front: Mapping[str, pd.DataFrame] = MappingProxyType({})) -> str:
-    """Write a table as a Markdown page: what was measured, then what the paper prints for rows not run and why, then notes.
+def markdown(
+    table: pd.DataFrame,
+    not_run: Mapping[Row, str],
+    title: str,
+    notes: Sequence[str] = (),
+    front: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+) -> str:
+    """Write a table as a Markdown page: what was measured, then what the paper prints for rows not run and
+    why, then notes.
 
-    Args: table, not_run: as for `wide`; title: plain text that names the profile; notes: one plain sentence or more each; front: {heading: table
-        whose cells are all text} to stand before the numbers.
-    Returns: the page, ending in a newline. A paper number stands under "(paper)" or in the section of rows that were not run.
+    Args: table, not_run: as for `wide`; title: plain text that names the profile; notes: one plain sentence
+        or more each; front: {heading: table whose cells are all text} to stand before the numbers.
+    Returns: the page, ending in a newline. A paper number stands under "(paper)" or in the section of rows
+        that were not run.
     Raises: ValueError as `wide` does.
     """
     _check(table, not_run)
@@ -137,7 +159,12 @@ def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes:
     ran, rest = table[~skipped], table[skipped]
     page = [f"# {_escape(title)}", ""]
     for heading, lines in front.items():
-        page += [f"## {_escape(heading)}", "", *(_pipe_table(lines, of_text=True) if len(lines) else ["None."]), ""]
+        page += [
+            f"## {_escape(heading)}",
+            "",
+            *(_pipe_table(lines, of_text=True) if len(lines) else ["None."]),
+            "",
+        ]
     page += ["## Numbers", ""] if front else []
     if ran.empty:
         page += ["Nothing was measured here.", ""]
@@ -145,7 +172,15 @@ def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes:
         page += [*_pipe_table(wide(ran, {}).drop(columns="note")), ""]
         if set(ran["metric"]) <= set(METRICS):
             known = ran["low"].notna().any()
-            page += ["In percent. " + ("In brackets the 95 % interval, by bootstrap over clips." if known else "One clip alone: there is no interval."), ""]
+            page += [
+                "In percent. "
+                + (
+                    "In brackets the 95 % interval, by bootstrap over clips."
+                    if known
+                    else "One clip alone: there is no interval."
+                ),
+                "",
+            ]
     if not_run:
         printed = wide(rest[rest["paper"].notna()], {})
         columns = {f"{metric} (paper)": metric for metric in _metrics(rest)}
@@ -156,7 +191,12 @@ def markdown(table: pd.DataFrame, not_run: Mapping[Row, str], title: str, notes:
         reasons: dict[str, list[Row]] = {}
         for row in dict.fromkeys(_rows(rest)):
             reasons.setdefault(_escape(not_run[row]), []).append(row)
-        page += ["Why not:", "", *(f"- {why.rstrip('.')}: {_escape(_list_rows(rows))}." for why, rows in reasons.items()), ""]
+        page += [
+            "Why not:",
+            "",
+            *(f"- {why.rstrip('.')}: {_escape(_list_rows(rows))}." for why, rows in reasons.items()),
+            "",
+        ]
     if notes:
         page += ["## Notes", "", *(f"- {_escape(note)}" for note in notes), ""]
     return "\n".join(page)
@@ -172,9 +212,15 @@ def _csv(table: pd.DataFrame) -> str:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table.csv as `save` wrote it: labels as text, "" for none, numbers as floats in percent, NaN for none."""
+    """Read a table.csv as `save` wrote it: labels as text, "" for none, numbers as floats in percent, NaN
+    for none."""
     numbers = dict.fromkeys(COLUMNS[4:], float)
-    return pd.read_csv(path, dtype={**dict.fromkeys(COLUMNS, str), **numbers}, keep_default_na=False, na_values={name: [""] for name in numbers})
+    return pd.read_csv(
+        path,
+        dtype={**dict.fromkeys(COLUMNS, str), **numbers},
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -191,11 +237,21 @@ def _png(figure: Figure) -> bytes:
     return small_png(Image.open(picture))
 
 
-def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figure: Figure | None, title: str,
-         notes: Sequence[str], provenance: Mapping, front: Mapping[str, pd.DataFrame] = MappingProxyType({})) -> None:
-    """Write table.csv, table.md, figure.png and run.json into a folder, all or none; equal tables give equal CSV bytes.
+def save(
+    out: str | Path,
+    table: pd.DataFrame,
+    not_run: Mapping[Row, str],
+    figure: Figure | None,
+    title: str,
+    notes: Sequence[str],
+    provenance: Mapping,
+    front: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+) -> None:
+    """Write table.csv, table.md, figure.png and run.json into a folder, all or none; equal tables give
+    equal CSV bytes.
 
-    Args: out: the folder, "" to write nothing; table, not_run, title, notes, front: as for `markdown`; figure: None for no figure;
+    Args: out: the folder, "" to write nothing; table, not_run, title, notes, front: as for `markdown`;
+        figure: None for no figure;
         provenance: the dict of that function. run.json holds it with the title and the reasons of `not_run`.
     Raises: ValueError as `wide` does, and for values that JSON lacks; then earlier files are as they were.
     """
@@ -218,23 +274,37 @@ def save(out: str | Path, table: pd.DataFrame, not_run: Mapping[Row, str], figur
 def profile_sections(profile_folder: str | Path) -> list[tuple[str, str, str]]:
     """Put every report of reports/<profile> into words, its table and figures, the paper's order first.
 
-    Args: profile_folder: holds the report folders; a folder counts with a table.md, a picture, a notebook.ipynb or a failed.ipynb.
-    Returns: (name of the folder, title, Markdown under a heading of level 2 whose links are relative to the profile's folder).
+    Args: profile_folder: holds the report folders; a folder counts with a table.md, a picture, a
+        notebook.ipynb or a failed.ipynb.
+    Returns: (name of the folder, title, Markdown under a heading of level 2 whose links are relative to the
+        profile's folder).
     Raises: DataMissingError if the folder is absent.
     """
     folder = Path(profile_folder)
     if not folder.is_dir():
-        raise problem(DataMissingError, folder, expected="the reports of a profile", found="no such folder",
-                      remedy="Run its notebooks first.")
-    names = sorted((path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")),
-                   key=lambda name: (FOLDERS.index(name) if name in FOLDERS else len(FOLDERS), name))
+        raise problem(
+            DataMissingError,
+            folder,
+            expected="the reports of a profile",
+            found="no such folder",
+            remedy="Run its notebooks first.",
+        )
+    names = sorted(
+        (path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")),
+        key=lambda name: (FOLDERS.index(name) if name in FOLDERS else len(FOLDERS), name),
+    )
     sections = []
     for name in names:
         here = {path.name for path in (folder / name).iterdir()}
-        pictures = sorted((file for file in here if re.fullmatch(r"[^.].*\.png", file)), key=lambda file: (file != "figure.png", file))
+        pictures = sorted(
+            (file for file in here if re.fullmatch(r"[^.].*\.png", file)),
+            key=lambda file: (file != "figure.png", file),
+        )
         if not (here & {"table.md", "notebook.ipynb", "failed.ipynb"} or pictures):
             continue
-        text = (folder / name / "table.md").read_text(encoding="utf-8") if "table.md" in here else f"# {name}\n"
+        text = (
+            (folder / name / "table.md").read_text(encoding="utf-8") if "table.md" in here else f"# {name}\n"
+        )
         title = text.partition("\n")[0].lstrip("# ")
         head, _, body = re.sub(r"^#", "##", text, flags=re.MULTILINE).partition("\n")
         lines = [head, ""]
@@ -245,27 +315,53 @@ def profile_sections(profile_folder: str | Path) -> list[tuple[str, str, str]]:
             what = "" if file == "figure.png" else f": {Path(file).stem.replace('_', ' ')}"
             lines += [f"![{title}{what}]({name}/{file})", ""]
         lines += [body.strip(), ""] if body.strip() else []
-        links = [f"[{file}]({name}/{file})" for file in ("notebook.ipynb", "table.csv", "run.json") if file in here]
+        links = [
+            f"[{file}]({name}/{file})" for file in ("notebook.ipynb", "table.csv", "run.json") if file in here
+        ]
         lines += ["Files: " + ", ".join(links) + ".", ""] if links else []
         sections.append((name, title, "\n".join(lines)))
     return sections
 
 
 def profile_readme(profile_folder: str | Path) -> None:
-    """Write README.md of reports/<profile>, all its reports on one page: arguments and errors as for `profile_sections`."""
+    """Write README.md of reports/<profile>, all its reports on one page: arguments and errors as for
+    `profile_sections`."""
     folder = Path(profile_folder)
     sections = profile_sections(folder)
-    head = [f"# Results on the profile {folder.resolve().name}", "", "Written by `python -m lib run`; edits are overwritten.", ""]
-    listed = [f"- [{name}]({name}/): {title}" if title != name else f"- [{name}]({name}/)" for name, title, _ in sections]
-    write_together(folder, {"README.md": ("\n".join([*head, *listed, "", *(text for *_, text in sections)]).rstrip() + "\n").encode()})
+    head = [
+        f"# Results on the profile {folder.resolve().name}",
+        "",
+        "Written by `python -m lib run`; edits are overwritten.",
+        "",
+    ]
+    listed = [
+        f"- [{name}]({name}/): {title}" if title != name else f"- [{name}]({name}/)"
+        for name, title, _ in sections
+    ]
+    write_together(
+        folder,
+        {
+            "README.md": (
+                "\n".join([*head, *listed, "", *(text for *_, text in sections)]).rstrip() + "\n"
+            ).encode()
+        },
+    )
 
 
-def gains(differences: Mapping[tuple[str, ...], Mapping[str, tuple[float, float, float]]], labels: Sequence[str] = ("method", "backbone")) -> pd.DataFrame:
-    """Lay out what changed, in points: one line per key (by default a base model), `+1.2 [+0.4, +2.0]` per metric, paired over clips.
+def gains(
+    differences: Mapping[tuple[str, ...], Mapping[str, tuple[float, float, float]]],
+    labels: Sequence[str] = ("method", "backbone"),
+) -> pd.DataFrame:
+    """Lay out what changed, in points: one line per key (by default a base model), `+1.2 [+0.4, +2.0]` per
+    metric, paired over clips.
 
-    Args: differences: {(method, backbone): {metric: (after minus before, low, high)}}, NaN bounds where there is one clip; labels: names of the key's parts.
+    Args: differences: {(method, backbone): {metric: (after minus before, low, high)}}, NaN bounds where there
+        is one clip; labels: names of the key's parts.
     """
-    lines = [{**dict(zip(labels, key, strict=True)), **{metric: shown(gain) for metric, gain in row.items()}} for key, row in differences.items()]
+    lines = [
+        {**dict(zip(labels, key, strict=True)), **{metric: shown(gain) for metric, gain in row.items()}}
+        for key, row in differences.items()
+    ]
     return pd.DataFrame(lines)
 
 

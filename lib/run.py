@@ -21,7 +21,15 @@ import papermill
 from lib import paths
 from lib.config import PROFILES
 from lib.files import DataMissingError, problem, replacing
-from lib.notebooks import INJECTED, KERNEL, check_parameters, find_notebooks, read_parameters, report_folder, strip
+from lib.notebooks import (
+    INJECTED,
+    KERNEL,
+    check_parameters,
+    find_notebooks,
+    read_parameters,
+    report_folder,
+    strip,
+)
 from lib.page import write_page
 from lib.paths import REPORTS, ROOT
 from lib.progress import end_with_parent, quiet
@@ -38,7 +46,8 @@ class RunError(RuntimeError):
 
 @contextmanager
 def _environment(reports: Path) -> Iterator[None]:
-    """Give kernels the runner's own Python, `lib` and folders, and keep Jupyter's and the debugger's warnings out of outputs."""
+    """Give kernels the runner's own Python, `lib` and folders, and keep Jupyter's and the debugger's
+    warnings out of outputs."""
     python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     values = {
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # or a warning about frozen modules
@@ -65,10 +74,16 @@ def _execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any])
     """Execute a notebook into another file; if a cell fails, that file shows where."""
     logger.info("%s: started", path.name)
     papermill.execute_notebook(
-        *(str(name).replace("{", "{{").replace("}", "}}") for name in (path, output)),  # papermill formats paths
-        parameters=dict(parameters), kernel_name=KERNEL["name"], cwd=str(cwd), start_timeout=START_TIMEOUT_S,
-        progress_bar=False if quiet() else {"desc": path.stem}, coalesce_streams=True,
-        extra_arguments=["--log-level=CRITICAL"],  # or the kernel logs its transport at every start and, now and then, the interrupt that ends it
+        # papermill formats paths
+        *(str(name).replace("{", "{{").replace("}", "}}") for name in (path, output)),
+        parameters=dict(parameters),
+        kernel_name=KERNEL["name"],
+        cwd=str(cwd),
+        start_timeout=START_TIMEOUT_S,
+        progress_bar=False if quiet() else {"desc": path.stem},
+        coalesce_streams=True,
+        # or the kernel logs its transport at every start and, now and then, the interrupt that ends it
+        extra_arguments=["--log-level=CRITICAL"],
     )
     notebook = nbformat.read(output, as_version=4)
     if any(found.output_type == "error" for cell in notebook.cells for found in cell.get("outputs", [])):
@@ -92,12 +107,14 @@ def _replace_folder(new: Path, folder: Path) -> None:
 
 
 def _report(path: Path, folder: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute a notebook into a report folder, which is replaced on success and gets failed.ipynb otherwise."""
+    """Execute a notebook into a report folder, which is replaced on success and gets failed.ipynb
+    otherwise."""
     part = folder.with_name(f".{folder.name}.{socket.gethostname()}-{os.getpid()}.part")
     part.mkdir(parents=True)
     executed = part / "notebook.ipynb"
     try:
-        # The working directory is the report itself and `out` is ".": no path of this machine gets into the saved notebook.
+        # The working directory is the report itself and `out` is ".": no path of this machine gets into the
+        # saved notebook.
         _execute(path, executed, part, {**parameters, "out": "."})
         _replace_folder(part, folder)
     except Exception:
@@ -121,8 +138,9 @@ def _attempt(work: Callable[[Path], None], path: Path) -> str:
 
 
 def _begin(level: int, threads: int) -> None:
-    """Let a worker process log as its parent does, and end with it; torch's threads in the kernels that it starts are so many (0: as many as there are
-    cores) and do not spin while they wait, which would take the processor from the notebook beside."""
+    """Let a worker process log as its parent does, and end with it; torch's threads in the kernels that it
+    starts are so many (0: as many as there are cores) and do not spin while they wait, which would take
+    the processor from the notebook beside."""
     if threads:
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -132,7 +150,8 @@ def _begin(level: int, threads: int) -> None:
 
 
 def _threads(profile: str, checkpoint: str, jobs: int) -> int:
-    """Share the cores between notebooks that run side by side where SAM 2 is the micro one; a released model takes all of them while the others wait."""
+    """Share the cores between notebooks that run side by side where SAM 2 is the micro one; a released
+    model takes all of them while the others wait."""
     sam = checkpoint or (PROFILES[profile].sam if profile in PROFILES else "")
     return max(1, os.cpu_count() // jobs) if sam == "micro" else 0
 
@@ -140,20 +159,28 @@ def _threads(profile: str, checkpoint: str, jobs: int) -> int:
 def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int, threads: int) -> list[str]:
     """Do the work for every notebook; return a line for each failure.
 
-    Notebooks run `jobs` at a time, started in their order, each in a process of its own, as papermill changes the working directory of a whole
-    process. Those that measure time, which their metadata say, run alone at the end.
+    Notebooks run `jobs` at a time, started in their order, each in a process of its own, as papermill changes
+    the working directory of a whole process. Those that measure time, which their metadata say, run alone at
+    the end.
     """
     timed = [path for path in chosen if nbformat.read(path, as_version=4).metadata.get("timed")]
     others = [path for path in chosen if path not in timed]
     lines = []
     if jobs > 1 and len(others) > 1:
-        with ProcessPoolExecutor(min(jobs, len(others)), multiprocessing.get_context("spawn"), _begin, (logging.getLogger("lib").level, threads)) as executor:
+        with ProcessPoolExecutor(
+            min(jobs, len(others)),
+            multiprocessing.get_context("spawn"),
+            _begin,
+            (logging.getLogger("lib").level, threads),
+        ) as executor:
             begun = {path: executor.submit(_attempt, work, path) for path in others}
             for path, outcome in begun.items():
                 try:
                     lines.append(outcome.result())
                 except BrokenProcessPool:
-                    lines.append(f"{path.name}: not finished, as its process or the one beside it was killed, perhaps for want of memory: try --jobs 1")
+                    lines.append(
+                        f"{path.name}: not finished, as its process or the one beside it was killed, perhaps for want of memory: try --jobs 1"
+                    )
     else:
         timed = list(chosen)
     lines += [_attempt(work, path) for path in timed]
@@ -177,9 +204,17 @@ def _run_one(folder: Path, parameters: Mapping[Path, Mapping[str, Any]], path: P
     _report(path, folder / report_folder(path), parameters[path])
 
 
-def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Path = "", parameters: Mapping[str, Any] | None = None,
-        notebooks: str | Path = ROOT / "notebooks", reports: str | Path = REPORTS, jobs: int = 2) -> list[Path]:
-    """Execute the notebooks on a profile, started in the order of their numbers, each into reports/<profile>/<report folder>.
+def run(
+    profile: str,
+    tables: Sequence[int | str] | None = None,
+    data: str | Path = "",
+    parameters: Mapping[str, Any] | None = None,
+    notebooks: str | Path = ROOT / "notebooks",
+    reports: str | Path = REPORTS,
+    jobs: int = 2,
+) -> list[Path]:
+    """Execute the notebooks on a profile, started in the order of their numbers, each into
+    reports/<profile>/<report folder>.
 
     Args:
         profile: name of a profile, injected as `profile`.
@@ -189,12 +224,15 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
         notebooks, reports: the folders to read from and to write to.
         jobs: notebooks at a time. What two of them need is computed by one, for which the other waits.
 
-    Returns: the report folders. Each holds notebook.ipynb as executed and what the notebook wrote to `out`, its working directory.
+    Returns: the report folders. Each holds notebook.ipynb as executed and what the notebook wrote to `out`,
+        its working directory.
 
     Raises:
-        ValueError: a parameter that no chosen notebook knows or JSON cannot hold, a number without notebook, a profile that is no
+        ValueError: a parameter that no chosen notebook knows or JSON cannot hold, a number without notebook,
+            a profile that is no
             plain name. DataMissingError: `data` or the notebooks are not there. Nothing has run then.
-        RunError: some notebooks failed. The others have run; a failed one left its report as it was, with failed.ipynb beside it.
+        RunError: some notebooks failed. The others have run; a failed one left its report as it was, with
+            failed.ipynb beside it.
     """
     if not re.fullmatch(r"\w[\w-]*", profile):
         raise ValueError(f"Expected `profile` to be a plain name such as mini, but got {profile!r}.")
@@ -202,13 +240,26 @@ def run(profile: str, tables: Sequence[int | str] | None = None, data: str | Pat
     given = dict(parameters or {})
     check_parameters(given, known)
     if str(data) and not Path(data).expanduser().exists():
-        raise problem(DataMissingError, data, expected="a data folder", found="no such path", remedy="Check the path given as data.")
+        raise problem(
+            DataMissingError,
+            data,
+            expected="a data folder",
+            found="no such path",
+            remedy="Check the path given as data.",
+        )
     folder = Path(reports).resolve() / profile
     base = {"profile": profile, "data": str(Path(data).expanduser().resolve()) if str(data) else ""}
-    values = {path: {**base, **{name: given[name] for name in given if name in known[path]}} for path in known}
+    values = {
+        path: {**base, **{name: given[name] for name in given if name in known[path]}} for path in known
+    }
     _sweep(folder)
     with _environment(folder.parent):
-        failures = _each(list(known), partial(_run_one, folder, values), jobs, _threads(profile, given.get("checkpoint", ""), jobs))
+        failures = _each(
+            list(known),
+            partial(_run_one, folder, values),
+            jobs,
+            _threads(profile, given.get("checkpoint", ""), jobs),
+        )
     profile_readme(folder)
     write_page(folder)
     if failures:
@@ -225,21 +276,28 @@ def _refresh_one(path: Path) -> None:
             shutil.copyfile(executed, part)
 
 
-def refresh(notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | str] | None = None, jobs: int = 2) -> list[Path]:
-    """Execute the notebooks in place with their default parameters, so that the outputs kept in them are fresh.
+def refresh(
+    notebooks: str | Path = ROOT / "notebooks", tables: Sequence[int | str] | None = None, jobs: int = 2
+) -> list[Path]:
+    """Execute the notebooks in place with their default parameters, so that the outputs kept in them are
+    fresh.
 
     Args: as for `run`.
     Returns: the notebooks, rewritten with outputs and execution counts, without times.
-    Raises: ValueError if a default is not `profile = "mini"`, `data = ""`, `out = ""`; RunError naming those that failed, which are
-        as before.
+    Raises: ValueError if a default is not `profile = "mini"`, `data = ""`, `out = ""`; RunError naming those
+        that failed, which are as before.
     """
     chosen = find_notebooks(Path(notebooks).resolve(), tables)
     for path in chosen:
         defaults = read_parameters(path)
         if tuple(map(defaults.get, INJECTED)) != ("mini", "", ""):
-            raise ValueError(f'{path}: expected the defaults `profile = "mini"`, `data = ""` and `out = ""`, but found {defaults}.')
+            raise ValueError(
+                f'{path}: expected the defaults `profile = "mini"`, `data = ""` and `out = ""`, but found {defaults}.'
+            )
     with _environment(REPORTS.resolve()):
         failures = _each(chosen, _refresh_one, jobs, _threads("mini", "", jobs))
     if failures:
-        raise RunError("\n".join([f"{len(failures)} of {len(chosen)} notebooks failed and are as before:", *failures]))
+        raise RunError(
+            "\n".join([f"{len(failures)} of {len(chosen)} notebooks failed and are as before:", *failures])
+        )
     return chosen

@@ -1,4 +1,5 @@
-"""Loading SAM 2: the official configurations by plain names, and the project's own micro one. The only file that builds sam2 models.
+"""Loading SAM 2: the official configurations by plain names, and the project's own micro one. The only
+file that builds sam2 models.
 
 The released models assume 1024-pixel input in several places; `micro` sets each of them for its own size.
 """
@@ -31,8 +32,10 @@ from lib.files import DataError
 log = logging.getLogger(__name__)
 MICRO_SIZE = 256  # input pixels of the micro model
 QUERIES_AT_ONCE = 256  # whose weights for all memories a CPU's cache still holds
-_EMBED_DIM = {96: "tiny", 112: "base-plus", 144: "large"}  # small shares tiny's width and has 16 blocks instead of 12
-# What sam2's own video predictor sets, except its hole filling: that depends on whether a CUDA extension happens to be built.
+# small shares tiny's width and has 16 blocks instead of 12
+_EMBED_DIM = {96: "tiny", 112: "base-plus", 144: "large"}
+# What sam2's own video predictor sets, except its hole filling: that depends on whether a CUDA extension
+# happens to be built.
 _VIDEO_OVERRIDES = [
     "++model.sam_mask_decoder_extra_args.dynamic_multimask_via_stability=true",
     "++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_delta=0.05",
@@ -41,13 +44,18 @@ _VIDEO_OVERRIDES = [
 ]
 
 
-def load(checkpoint: str | Path = "micro", device: str | torch.device | None = None, shortcuts: Shortcuts = Shortcuts()) -> SAM2Base:
+def load(
+    checkpoint: str | Path = "micro",
+    device: str | torch.device | None = None,
+    shortcuts: Shortcuts = Shortcuts(),
+) -> SAM2Base:
     """Load a SAM 2 model, ready for `lib.tracker.track`.
 
     Args:
-        checkpoint: `micro` (embedded), `tiny`, `small`, `base-plus`, `large` (SAM 2.1, fetched from the hub through huggingface_hub's
-            cache), the same with the prefix `sam2.0-`, or the path of a checkpoint file: an official `.pt` of either version, whose
-            configuration is read off its tensors, or a micro `.safetensors`.
+        checkpoint: `micro` (embedded), `tiny`, `small`, `base-plus`, `large` (SAM 2.1, fetched from the hub
+            through huggingface_hub's cache), the same with the prefix `sam2.0-`, or the path of a checkpoint
+            file: an official `.pt` of either version, whose configuration is read off its tensors, or a micro
+            `.safetensors`.
         device: where to run; default: the GPU if there is one, else the CPU.
         shortcuts: `input_px` and `memories` change the model; `every` is for `lib.masklets.segment`.
 
@@ -64,41 +72,51 @@ def load(checkpoint: str | Path = "micro", device: str | torch.device | None = N
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise DataError(f"{path}: expected the tensors of a SAM 2 model; found others ({str(error).splitlines()[1].strip()[:160]}). Remedy: use an unchanged checkpoint.") from error
+        raise DataError(
+            f"{path}: expected the tensors of a SAM 2 model; found others ({str(error).splitlines()[1].strip()[:160]}). Remedy: use an unchanged checkpoint."
+        ) from error
     if shortcuts.memories:
         _remember_less(model, shortcuts.memories)
     return quicken(model).to(device).eval()
 
 
 class FusedLayerNorm2d(LayerNorm2d):
-    """sam2's LayerNorm2d, (N, C, H, W) normalised over C, in one pass instead of seven where channels lie last in memory; equal up to rounding."""
+    """sam2's LayerNorm2d, (N, C, H, W) normalised over C, in one pass instead of seven where channels lie
+    last in memory; equal up to rounding."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] < 16:
             return super().forward(x.contiguous())  # so few channels are quicker apart
-        return F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        return F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2], self.weight, self.bias, self.eps).permute(
+            0, 3, 1, 2
+        )
 
 
 class FewKeysAttention(Attention):
-    """sam2's Attention where many queries meet few keys, as the image meets the tokens of a prompt: on a CPU all heads in one product of matrices
-    instead of many tiny ones, in a third of the time; equal up to rounding."""
+    """sam2's Attention where many queries meet few keys, as the image meets the tokens of a prompt: on a
+    CPU all heads in one product of matrices instead of many tiny ones, in a third of the time; equal up to
+    rounding."""
 
     def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         if q.device.type != "cpu":
             return super().forward(q, k, v)
         q, k, v = self.q_proj(q), self.k_proj(k), self.v_proj(v)  # (B, Q, C), (B, K, C), (B, K, C)
         heads, width, n_keys = self.num_heads, q.shape[-1] // self.num_heads, k.shape[1]
-        own = torch.eye(heads, dtype=q.dtype).repeat_interleave(n_keys, 0).repeat_interleave(width, 1)  # a row for each head and key: the head's channels
+        # a row for each head and key: the head's channels
+        own = torch.eye(heads, dtype=q.dtype).repeat_interleave(n_keys, 0).repeat_interleave(width, 1)
         k, v = k.repeat(1, heads, 1) * own, v.repeat(1, heads, 1) * own
         weights = (k * width**-0.5 @ q.transpose(1, 2)).unflatten(1, (heads, n_keys)).softmax(2).flatten(1, 2)
         return self.out_proj(weights.transpose(1, 2) @ v)
 
 
 class NarrowMemoryAttention(RoPEAttention):
-    """sam2's RoPEAttention where the image meets memories a quarter as wide as itself: on a CPU each query's mean of the memories is taken before it
-    is projected, not after, which is the same, as the weights of a mean add up to one; in two thirds of the time, equal up to rounding."""
+    """sam2's RoPEAttention where the image meets memories a quarter as wide as itself: on a CPU each
+    query's mean of the memories is taken before it is projected, not after, which is the same, as the
+    weights of a mean add up to one; in two thirds of the time, equal up to rounding."""
 
-    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_k_exclude_rope: int = 0) -> torch.Tensor:
+    def forward(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_k_exclude_rope: int = 0
+    ) -> torch.Tensor:
         if q.device.type != "cpu" or self.num_heads > 1 or self.training:  # training drops weights out
             return super().forward(q, k, v, num_k_exclude_rope)
         q, k = self.q_proj(q)[:, None], self.k_proj(k)[:, None]  # (B, 1, Q, C), (B, 1, K, C)
@@ -106,14 +124,21 @@ class NarrowMemoryAttention(RoPEAttention):
             side = q.shape[2] ** 0.5
             self.freqs_cis = self.compute_cis(end_x=side, end_y=side)
         n_turned = k.shape[2] - num_k_exclude_rope
-        q, k[:, :, :n_turned] = apply_rotary_enc(q, k[:, :, :n_turned], freqs_cis=self.freqs_cis, repeat_freqs_k=self.rope_k_repeat)
+        q, k[:, :, :n_turned] = apply_rotary_enc(
+            q, k[:, :, :n_turned], freqs_cis=self.freqs_cis, repeat_freqs_k=self.rope_k_repeat
+        )
         q, v = q * q.shape[3] ** -0.5, v.contiguous()
-        means = [(some @ k_.T).softmax(1) @ v_ for q_, k_, v_ in zip(q[:, 0], k[:, 0], v) for some in q_.split(QUERIES_AT_ONCE)]
+        means = [
+            (some @ k_.T).softmax(1) @ v_
+            for q_, k_, v_ in zip(q[:, 0], k[:, 0], v)
+            for some in q_.split(QUERIES_AT_ONCE)
+        ]
         return self.out_proj(self.v_proj(torch.cat(means).view(len(v), -1, v.shape[2])))
 
 
 def quicken(model: SAM2Base) -> SAM2Base:
-    """Let the memory encoder keep channels last in memory, and put the classes above in the place of sam2's: a quarter less time, equal up to rounding."""
+    """Let the memory encoder keep channels last in memory, and put the classes above in the place of
+    sam2's: a quarter less time, equal up to rounding."""
     model.memory_encoder.to(memory_format=torch.channels_last)
     for norm in model.modules():
         if isinstance(norm, LayerNorm2d):
@@ -128,8 +153,11 @@ def quicken(model: SAM2Base) -> SAM2Base:
 def _remember_less(model: SAM2Base, memories: int) -> None:
     """Let tracks look back to their first frame and the last `memories` alone."""
     if memories >= model.num_maskmem:
-        raise ValueError(f"Expected `memories` to be at most {model.num_maskmem - 1}, which this model has, but got {memories}.")
-    ages = model.maskmem_tpos_enc.data  # of the frame before, of the one before that ..., and last of a track's first frame
+        raise ValueError(
+            f"Expected `memories` to be at most {model.num_maskmem - 1}, which this model has, but got {memories}."
+        )
+    # of the frame before, of the one before that ..., and last of a track's first frame
+    ages = model.maskmem_tpos_enc.data
     model.maskmem_tpos_enc = torch.nn.Parameter(torch.cat([ages[:memories], ages[-1:]]))
     model.num_maskmem = memories + 1
 
@@ -145,10 +173,14 @@ def default_device() -> str:
 
 
 def official(name: str, cls: str = "sam2.modeling.sam2_base.SAM2Base", image_size: int = 1024) -> SAM2Base:
-    """Build an official architecture with random weights, by its plain name (a key of `OFFICIAL`). The weights do not depend on `image_size`."""
+    """Build an official architecture with random weights, by its plain name (a key of `OFFICIAL`). The
+    weights do not depend on `image_size`."""
     if name not in OFFICIAL:
         raise ValueError(f"Expected `name` to be one of {', '.join(OFFICIAL)}, but got {name!r}.")
-    config = compose(config_name=OFFICIAL[name][0], overrides=[f"++model._target_={cls}", f"++model.image_size={image_size}", *_VIDEO_OVERRIDES])
+    config = compose(
+        config_name=OFFICIAL[name][0],
+        overrides=[f"++model._target_={cls}", f"++model.image_size={image_size}", *_VIDEO_OVERRIDES],
+    )
     OmegaConf.resolve(config)
     return instantiate(config.model, _recursive_=True)
 
@@ -161,9 +193,20 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)["model"]
         return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, LookupError, EOFError, TypeError, AttributeError, ValueError) as error:
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        LookupError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
-        raise DataError(f"{path}: expected an official SAM 2 .pt (a dict with the key 'model') or a .safetensors; found a file that does not read so ({why}). Remedy: fetch it again.") from error
+        raise DataError(
+            f"{path}: expected an official SAM 2 .pt (a dict with the key 'model') or a .safetensors; found a file that does not read so ({why}). Remedy: fetch it again."
+        ) from error
 
 
 def _is_micro(tensors) -> bool:
@@ -175,7 +218,9 @@ def _name_of(tensors, path) -> str:
     """Tell the official configuration from the tensors' names and shapes."""
     weight = tensors.get("image_encoder.trunk.patch_embed.proj.weight")
     if weight is None or weight.shape[0] not in _EMBED_DIM:
-        raise DataError(f"{path}: expected a SAM 2 or 2.1 checkpoint; found no trunk of a known width in it. Remedy: use an unchanged official file.")
+        raise DataError(
+            f"{path}: expected a SAM 2 or 2.1 checkpoint; found no trunk of a known width in it. Remedy: use an unchanged official file."
+        )
     size = _EMBED_DIM[weight.shape[0]]
     if size == "tiny" and "image_encoder.trunk.blocks.15.norm1.weight" in tensors:
         size = "small"
@@ -189,25 +234,69 @@ def micro(image_size: int = MICRO_SIZE, cls: type = SAM2Base, **kwargs) -> SAM2B
     """
     s, d, mem = image_size // 16, 128, 32
     sine = partial(PositionEmbeddingSine, normalize=True, scale=None, temperature=10000)
-    rope = partial(RoPEAttention, rope_theta=10000.0, feat_sizes=[s, s], embedding_dim=d, num_heads=1, downsample_rate=1, dropout=0.0)
+    rope = partial(
+        RoPEAttention,
+        rope_theta=10000.0,
+        feat_sizes=[s, s],
+        embedding_dim=d,
+        num_heads=1,
+        downsample_rate=1,
+        dropout=0.0,
+    )
     trunk = Hiera(
-        embed_dim=32, num_heads=1, stages=(1, 2, 4, 1), window_spec=(8, 4, s, s // 2), global_att_blocks=(),
+        embed_dim=32,
+        num_heads=1,
+        stages=(1, 2, 4, 1),
+        window_spec=(8, 4, s, s // 2),
+        global_att_blocks=(),
         window_pos_embed_bkg_spatial_size=(7, 7),
-    )  # fmt: skip
-    neck = FpnNeck(sine(num_pos_feats=d), d_model=d, backbone_channel_list=trunk.channel_list, fpn_top_down_levels=[2, 3], fpn_interp_model="nearest")
+    )
+    neck = FpnNeck(
+        sine(num_pos_feats=d),
+        d_model=d,
+        backbone_channel_list=trunk.channel_list,
+        fpn_top_down_levels=[2, 3],
+        fpn_interp_model="nearest",
+    )
     layer = MemoryAttentionLayer(
-        activation="relu", dim_feedforward=256, dropout=0.0, d_model=d, pos_enc_at_attn=False, pos_enc_at_cross_attn_keys=True,
-        pos_enc_at_cross_attn_queries=False, self_attention=rope(), cross_attention=rope(rope_k_repeat=True, kv_in_dim=mem),
-    )  # fmt: skip
+        activation="relu",
+        dim_feedforward=256,
+        dropout=0.0,
+        d_model=d,
+        pos_enc_at_attn=False,
+        pos_enc_at_cross_attn_keys=True,
+        pos_enc_at_cross_attn_queries=False,
+        self_attention=rope(),
+        cross_attention=rope(rope_k_repeat=True, kv_in_dim=mem),
+    )
     memory_encoder = MemoryEncoder(
-        out_dim=mem, in_dim=d, position_encoding=sine(num_pos_feats=mem), mask_downsampler=MaskDownSampler(d, kernel_size=3, stride=2, padding=1),
+        out_dim=mem,
+        in_dim=d,
+        position_encoding=sine(num_pos_feats=mem),
+        mask_downsampler=MaskDownSampler(d, kernel_size=3, stride=2, padding=1),
         fuser=Fuser(CXBlock(d, layer_scale_init_value=0.1), num_layers=2),
-    )  # fmt: skip
+    )
     return cls(
-        image_encoder=ImageEncoder(trunk, neck, scalp=1), memory_encoder=memory_encoder,
-        memory_attention=MemoryAttention(d, pos_enc_at_input=True, layer=layer, num_layers=2), num_maskmem=4, max_obj_ptrs_in_encoder=4, image_size=image_size, sigmoid_scale_for_mem_enc=20.0, sigmoid_bias_for_mem_enc=-10.0,
-        use_mask_input_as_output_without_sam=True, directly_add_no_mem_embed=True, no_obj_embed_spatial=True, use_high_res_features_in_sam=True,
-        multimask_output_in_sam=True, iou_prediction_use_sigmoid=True, use_obj_ptrs_in_encoder=True, add_tpos_enc_to_obj_ptrs=False,
-        only_obj_ptrs_in_the_past_for_eval=True, pred_obj_scores=True, pred_obj_scores_mlp=True, fixed_no_obj_ptr=True,
-        use_mlp_for_obj_ptr_proj=True, **kwargs,
-    )  # fmt: skip
+        image_encoder=ImageEncoder(trunk, neck, scalp=1),
+        memory_encoder=memory_encoder,
+        memory_attention=MemoryAttention(d, pos_enc_at_input=True, layer=layer, num_layers=2),
+        num_maskmem=4,
+        max_obj_ptrs_in_encoder=4,
+        image_size=image_size,
+        sigmoid_scale_for_mem_enc=20.0,
+        sigmoid_bias_for_mem_enc=-10.0,
+        use_mask_input_as_output_without_sam=True,
+        directly_add_no_mem_embed=True,
+        no_obj_embed_spatial=True,
+        use_high_res_features_in_sam=True,
+        multimask_output_in_sam=True,
+        iou_prediction_use_sigmoid=True,
+        use_obj_ptrs_in_encoder=True,
+        add_tpos_enc_to_obj_ptrs=False,
+        only_obj_ptrs_in_the_past_for_eval=True,
+        pred_obj_scores=True,
+        pred_obj_scores_mlp=True,
+        fixed_no_obj_ptr=True,
+        use_mlp_for_obj_ptr_proj=True,
+        **kwargs,
+    )

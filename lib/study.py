@@ -1,4 +1,5 @@
-"""A profile with its data at hand: its masklets and predictions. Owns the cache, so that nothing is computed twice.
+"""A profile with its data at hand: its masklets and predictions. Owns the cache, so that nothing is
+computed twice.
 
     study = open_study("mini")
     table, not_run, differences = tables.refiner_table(study)          # what 01_refiner shows
@@ -33,7 +34,8 @@ from lib.reading import Remembered, fingerprint
 
 log = logging.getLogger(__name__)
 CAMVID_TRAINING = {"steps": 1200, "seed": 0}  # of the base model, on the train split
-KEPT_BYTES = 2**27  # label maps of a data set this small, or of predictions for it, stay in memory: every table counts them anew
+# label maps of a data set this small, or of predictions for it, stay in memory: every table counts them anew
+KEPT_BYTES = 2**27
 PREDICT_VERSION = 1  # raise it when a base model's predictions change although weights and frames do not
 TRACKER_VERSION = 4  # raise it when masklets change although settings, weights and frames do not
 
@@ -67,7 +69,8 @@ class Study:
         return one_at_a_time(self.cache / f"{what}.lock")
 
     def kept(self, folder: str, made_of: Sequence, work: Callable, stage: str = ""):
-        """Do work() and keep what it returns, as JSON, under a name made of all that it depends on; or find that in the cache.
+        """Do work() and keep what it returns, as JSON, under a name made of all that it depends on; or
+        find that in the cache.
 
         Args: stage: for `clock`, when work was done.
         """
@@ -100,12 +103,18 @@ def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> S
     root = root_of(chosen, data)
     dataset = read_dataset(chosen.dataset, root, chosen.split)
     if _is_small(dataset.clips):
-        dataset = replace(dataset, clips=tuple(replace(c, read_truth=Remembered(c.read_truth)) if c.has_truth else c for c in dataset.clips))
+        dataset = replace(
+            dataset,
+            clips=tuple(
+                replace(c, read_truth=Remembered(c.read_truth)) if c.has_truth else c for c in dataset.clips
+            ),
+        )
     return Study(chosen, root, dataset, checkpoint or chosen.sam)
 
 
 def root_of(profile: Profile, data: str | Path = "") -> Path:
-    """Say where a profile's clips are, `data` if that is given; those that are drawn are drawn now, unless they are there."""
+    """Say where a profile's clips are, `data` if that is given; those that are drawn are drawn now, unless
+    they are there."""
     if profile.drawn and not data:
         with one_at_a_time(CACHE / profile.name / "clips.lock"):
             return vipseg.draw(CACHE / profile.name)
@@ -126,7 +135,8 @@ def _load_sam(checkpoint: str):
 
 
 def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], Sequence[Path], bool]) -> float:
-    """Cut one clip under the settings whose files are missing, given the files that are there; runs in a worker process on CPU."""
+    """Cut one clip under the settings whose files are missing, given the files that are there; runs in a
+    worker process on CPU."""
     clip, checkpoint, files, there, alone = job
     import torch
 
@@ -135,14 +145,17 @@ def _cut(job: tuple[Clip, str, dict[MaskletSettings, Path], Sequence[Path], bool
         torch.set_num_threads(1), cv2.setNumThreads(1)
     begun = time.perf_counter()
     wrap = partial(progress, desc=clip.name, total=len(clip)) if alone else None
-    for found in masklet_files.segment_all(_load_sam(checkpoint), clip, tuple(files), progress=wrap, known=[*map(read_masklets, there)]):
+    for found in masklet_files.segment_all(
+        _load_sam(checkpoint), clip, tuple(files), progress=wrap, known=[*map(read_masklets, there)]
+    ):
         found.save(files[found.settings])
     return time.perf_counter() - begun
 
 
 def _shares(missing: dict[MaskletSettings, Path]) -> list[dict[MaskletSettings, Path]]:
-    """Split the settings of a clip for several processes, where little is shared: grids have no click in common; those of the longest window
-    share tracks, the others proposals. The parts that take longest come first."""
+    """Split the settings of a clip for several processes, where little is shared: grids have no click in
+    common; those of the longest window share tracks, the others proposals. The parts that take longest
+    come first."""
     longest = max(s.window for s in missing)
     parts: dict[tuple[bool, int], dict[MaskletSettings, Path]] = {}
     for s, path in missing.items():
@@ -150,19 +163,24 @@ def _shares(missing: dict[MaskletSettings, Path]) -> list[dict[MaskletSettings, 
     return [parts[key] for key in sorted(parts, reverse=True)]
 
 
-def cut(study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),), clips: Sequence[Clip] = ()) -> dict[MaskletSettings, dict[str, Path]]:
-    """Make sure that the masklets of `clips` (default: all) are cached under every setting; return {setting: {clip: file}}.
+def cut(
+    study: Study, settings: Sequence[MaskletSettings] = (MaskletSettings(),), clips: Sequence[Clip] = ()
+) -> dict[MaskletSettings, dict[str, Path]]:
+    """Make sure that the masklets of `clips` (default: all) are cached under every setting; return
+    {setting: {clip: file}}.
 
-    Settings that are missing for a clip are cut together, which shares most of their work, and what those that are there have tracked is not tracked
-    again. On a CPU, clips run in parallel processes when the model is micro, a few clips of an ablation as two processes each; a large model takes all
-    threads for itself.
+    Settings that are missing for a clip are cut together, which shares most of their work, and what those
+    that are there have tracked is not tracked again. On a CPU, clips run in parallel processes when the model
+    is micro, a few clips of an ablation as two processes each; a large model takes all threads for itself.
     """
     weights = digest(weights_of(study.checkpoint))
     files = {s: {} for s in settings}
     for clip in clips or study.dataset.clips:
         frames = fingerprint(clip)
         for s in settings:
-            key = hashlib.sha256(json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()).hexdigest()[:16]
+            key = hashlib.sha256(
+                json.dumps([TRACKER_VERSION, weights, frames, asdict(s)]).encode()
+            ).hexdigest()[:16]
             files[s][clip.name] = study.cache / "masklets" / f"{clip.name}_{key}.json"
     wanted = {clip: {s: files[s][clip.name] for s in settings} for clip in clips or study.dataset.clips}
     if not all(path.exists() for paths in wanted.values() for path in paths.values()):
@@ -175,13 +193,23 @@ def _cut_all(study: Study, wanted: dict[Clip, dict[MaskletSettings, Path]]) -> N
     """Cut clips under the settings whose files are missing, in parallel processes where that helps."""
     from lib import sam
 
-    missing = {clip: absent for clip, paths in wanted.items() if (absent := {s: path for s, path in paths.items() if not path.exists()})}
+    missing = {
+        clip: absent
+        for clip, paths in wanted.items()
+        if (absent := {s: path for s, path in paths.items() if not path.exists()})
+    }
     n_workers = os.cpu_count()
     small = study.checkpoint == "micro" and not sam.has_gpu()
-    few = small and len(missing) < 2 * n_workers  # clips: without splitting them a processor would soon have nothing to do
-    parts = [(clip, part) for clip, absent in missing.items() for part in (_shares(absent) if few else [absent])]
+    # clips: without splitting them a processor would soon have nothing to do
+    few = small and len(missing) < 2 * n_workers
+    parts = [
+        (clip, part) for clip, absent in missing.items() for part in (_shares(absent) if few else [absent])
+    ]
     alone = not small or len(parts) == 1
-    jobs = [(clip, study.checkpoint, part, [path for path in wanted[clip].values() if path.exists()], alone) for clip, part in parts]
+    jobs = [
+        (clip, study.checkpoint, part, [path for path in wanted[clip].values() if path.exists()], alone)
+        for clip, part in parts
+    ]
     begun = time.perf_counter()
     if not alone and jobs:
         with workers(min(len(jobs), n_workers), "lib.sam", "lib.tracker") as executor:
@@ -208,10 +236,12 @@ class NotRun(Exception):
 
 
 def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
-    """A base model's predictions by clip: from the user's folder, else from our own weights, made now and cached.
+    """A base model's predictions by clip: from the user's folder, else from our own weights, made now and
+    cached.
 
-    Looks in DATA/predictions/<profile>/<name> first, then for weights in DATA/<profile>/weights/<name>.safetensors or .pth; on `camvid` the model
-    is trained on the train split when there are none. The panoptic stand-in is made of the weights of its base segmentor.
+    Looks in DATA/predictions/<profile>/<name> first, then for weights in
+    DATA/<profile>/weights/<name>.safetensors or .pth; on `camvid` the model is trained on the train split
+    when there are none. The panoptic stand-in is made of the weights of its base segmentor.
 
     Raises:
         NotRun: neither is there.
@@ -224,16 +254,21 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
         except NotRun as reason:
             raise NotRun(f"no predictions in {shown(folder)} and {reason}") from None
         version = PREDICT_VERSION if base == name else panoptic_stand_in.version()
-        key = hashlib.sha256(json.dumps([digest(weights), version, *map(fingerprint, study.dataset.clips)]).encode()).hexdigest()[:16]
+        key = hashlib.sha256(
+            json.dumps([digest(weights), version, *map(fingerprint, study.dataset.clips)]).encode()
+        ).hexdigest()[:16]
         folder = study.cache / "predictions" / f"{name}_{key}"
-        done = folder.with_name(f"{folder.name}.done")  # written last; without it, the frames that are missing are predicted
+        # written last; without it, the frames that are missing are predicted
+        done = folder.with_name(f"{folder.name}.done")
         if not (done.exists() and folder.is_dir()):
             with study.alone(f"predictions/{name}"):
                 if not (done.exists() and folder.is_dir()):
                     _predict(study, name, base, weights, folder)
                     done.touch()
     if is_theirs or not _is_small(study.dataset.clips):
-        return {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips}
+        return {
+            clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in study.dataset.clips
+        }
     return _remembered(folder, study.dataset.clips, n_classes)
 
 
@@ -252,7 +287,9 @@ def _predict(study: Study, name: str, base: str, weights: Path, folder: Path) ->
 def _remembered(folder: Path, clips: tuple[Clip, ...], n_classes: int) -> dict[str, Predictions]:
     """Read our own predictions, which never change, and keep them in memory."""
     found = {clip.name: read_predictions(folder, clip, n_classes, flat=False) for clip in clips}
-    return {name: replace(predictions, read=Remembered(predictions.read)) for name, predictions in found.items()}
+    return {
+        name: replace(predictions, read=Remembered(predictions.read)) for name, predictions in found.items()
+    }
 
 
 def base_weights(study: Study, name: str) -> Path:
@@ -279,8 +316,14 @@ def base_weights(study: Study, name: str) -> Path:
 
 
 def weights_file(profile: Profile, name: str) -> Path:
-    """Where a base model's weights are looked for: .safetensors, else a released .pth; those of the panoptic stand-in are its base segmentor's."""
-    ours = DATA / (profile.root or profile.name) / "weights" / f"{name.removeprefix(panoptic_stand_in.PREFIX)}.safetensors"
+    """Where a base model's weights are looked for: .safetensors, else a released .pth; those of the
+    panoptic stand-in are its base segmentor's."""
+    ours = (
+        DATA
+        / (profile.root or profile.name)
+        / "weights"
+        / f"{name.removeprefix(panoptic_stand_in.PREFIX)}.safetensors"
+    )
     released = ours.with_suffix(".pth")
     return released if released.exists() and not ours.exists() else ours
 
@@ -294,12 +337,15 @@ def find_clip(study: Study, clip: str = "") -> Clip:
     clips = {c.name: c for c in study.dataset.clips}
     chosen = clip or study.profile.example or next(iter(clips))
     if chosen not in clips:
-        raise ValueError(f"Expected `clip` to be one of {', '.join(list(clips)[:8])} ..., but got {chosen!r}.")
+        raise ValueError(
+            f"Expected `clip` to be one of {', '.join(list(clips)[:8])} ..., but got {chosen!r}."
+        )
     return clips[chosen]
 
 
 def example(study: Study, clip: str = "", model: str = "") -> tuple[Clip, str, Predictions]:
-    """Choose a clip and a base model by name, by default the profile's example and its first model that can be run.
+    """Choose a clip and a base model by name, by default the profile's example and its first model that
+    can be run.
 
     Raises:
         ValueError: no such clip.  NotRun: the model, or every model of the profile, lacks its inputs.
@@ -318,8 +364,19 @@ def _train_base(study: Study, name: str, out: Path) -> None:
     from lib.segmentors.train import default_config, train
 
     begun = time.perf_counter()
-    log.warning("no weights for %s: training it on the train split of %s, a quarter of an hour on two cores", name, study.root)
-    train(name, read_dataset(study.profile.dataset, study.root, "train"), out, default_config(name, **CAMVID_TRAINING), threads=os.cpu_count(), device=sam.default_device())
+    log.warning(
+        "no weights for %s: training it on the train split of %s, a quarter of an hour on two cores",
+        name,
+        study.root,
+    )
+    train(
+        name,
+        read_dataset(study.profile.dataset, study.root, "train"),
+        out,
+        default_config(name, **CAMVID_TRAINING),
+        threads=os.cpu_count(),
+        device=sam.default_device(),
+    )
     study.clock(f"train {name}", begun)
 
 

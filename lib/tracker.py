@@ -1,8 +1,11 @@
-"""Cut a clip into masklets with SAM 2: propose on the first frame of each window, select, track all selected masks together.
+"""Cut a clip into masklets with SAM 2: propose on the first frame of each window, select, track all
+selected masks together.
 
-Equal to stock sam2 (`SAM2AutomaticMaskGenerator`, then `SAM2VideoPredictor.add_new_mask` for every mask and `propagate_in_video`), but
-all objects of a window pass through the model as one batch, frames are read one at a time, and several settings share what they have
-in common. Two facts make the sharing exact: objects do not see each other, and a track of 16 frames is the start of one of 32.
+Equal to stock sam2 (`SAM2AutomaticMaskGenerator`, then `SAM2VideoPredictor.add_new_mask` for every mask and
+`propagate_in_video`), but all objects of a window pass through the model as one batch, frames are read one at
+a time, and several settings share what they have
+in common. Two facts make the sharing exact: objects do not see each other, and a track of 16 frames is the
+    start of one of 32.
 What depends on the frame alone is computed once for all objects.
 """
 
@@ -21,7 +24,18 @@ from torchvision.ops import nms
 from lib.config import MaskletSettings, batch_size
 from lib.data import Clip
 from lib.masklets import FrameMasklets, Masklets, as_text
-from lib.pixels import above, areas_of, as_image_predictor, as_video_predictor, boxes_of, clean, enlarge, masks_as_rles, prompts_as_output, resize_prompts
+from lib.pixels import (
+    above,
+    areas_of,
+    as_image_predictor,
+    as_video_predictor,
+    boxes_of,
+    clean,
+    enlarge,
+    masks_as_rles,
+    prompts_as_output,
+    resize_prompts,
+)
 
 ENLARGED_AT_ONCE = 16  # masks at the frame's size that a CPU's cache still holds
 ENLARGED_PX = 2**28  # on a GPU: pixels of the masks that are enlarged together, 1 GB
@@ -29,7 +43,8 @@ ENLARGED_PX = 2**28  # on a GPU: pixels of the masks that are enlarged together,
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a click grid finds on one frame and at least one setting selects; N masks in the order of the grid, three per click."""
+    """What a click grid finds on one frame and at least one setting selects; N masks in the order of the
+    grid, three per click."""
 
     rles: list  # N COCO RLEs at the frame's size
     iou: torch.Tensor  # (N,) predicted IoU
@@ -38,17 +53,20 @@ class Candidates:
 
 
 @torch.inference_mode()
-def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings], clicks_per_batch: int | None = None) -> Candidates:
+def propose(
+    sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings], clicks_per_batch: int | None = None
+) -> Candidates:
     """Click a grid on a frame and keep every mask that at least one setting selects.
 
     Args:
         sam: the model.
         image: (H, W, 3) uint8 RGB.
         settings: one or more settings with the same `grid`.
-        clicks_per_batch: clicks decoded together, None for what suits the device; changes memory, not results.
+        clicks_per_batch: clicks decoded together, None for what suits the device; changes memory, not
+            results.
 
-    Source: sam2's `SAM2AutomaticMaskGenerator` without crops. Differs: predicted IoU is tested before masks are enlarged, and RLE written of those
-        alone that are selected.
+    Source: sam2's `SAM2AutomaticMaskGenerator` without crops. Differs: predicted IoU is tested before masks
+        are enlarged, and RLE written of those alone that are selected.
     """
     height, width = image.shape[:2]
     size = sam.image_size
@@ -57,7 +75,8 @@ def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings
     maps = [f.permute(1, 2, 0).unflatten(2, s) for f, s in zip(features, sizes)]
     steps = (np.arange(settings[0].grid) + 0.5) / settings[0].grid
     grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-    points = torch.as_tensor(grid * (width, height), dtype=torch.float32, device=sam.device)  # stock rounds to float32 in pixels
+    # stock rounds to float32 in pixels
+    points = torch.as_tensor(grid * (width, height), dtype=torch.float32, device=sam.device)
     points = points / torch.tensor([width, height], device=sam.device) * size
     lowest_iou, offsets = min(s.iou for s in settings), sorted({s.stability_offset for s in settings})
     found, ious, stabilities, boxes = [], [], {o: [] for o in offsets}, []
@@ -66,22 +85,30 @@ def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings
         sparse, dense = sam.sam_prompt_encoder(points=(batch[:, None], labels), boxes=None, masks=None)
         with _once(*_seeing_no_click(sam)):
             low, iou, _, _ = sam.sam_mask_decoder(
-                image_embeddings=maps[-1], image_pe=sam.sam_prompt_encoder.get_dense_pe(), sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense, multimask_output=True, repeat_image=True, high_res_features=maps[:-1],
-            )  # fmt: skip
+                image_embeddings=maps[-1],
+                image_pe=sam.sam_prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=True,
+                repeat_image=True,
+                high_res_features=maps[:-1],
+            )
         low, iou = low.flatten(0, 1), iou.flatten()
         low, iou = low[iou > lowest_iou], iou[iou > lowest_iou]
         if len(low) == 0:
             continue
         at_once = ENLARGED_AT_ONCE if low.device.type == "cpu" else max(1, ENLARGED_PX // (height * width))
-        for low, iou in zip(low.split(at_once), iou.split(at_once)):
-            logits = enlarge(low.float(), (height, width))
-            scores = {o: areas_of(above(logits, o)) / areas_of(above(logits, -o)) for o in offsets}  # NaN, and so dropped, where nothing is on
-            keep = torch.stack([(iou > s.iou) & (scores[s.stability_offset] >= s.stability) for s in settings]).any(0)
+        for some, some_iou in zip(low.split(at_once), iou.split(at_once)):
+            logits = enlarge(some.float(), (height, width))
+            # NaN, and so dropped, where nothing is on
+            scores = {o: areas_of(above(logits, o)) / areas_of(above(logits, -o)) for o in offsets}
+            keep = torch.stack(
+                [(some_iou > s.iou) & (scores[s.stability_offset] >= s.stability) for s in settings]
+            ).any(0)
             if not keep.any():
                 continue
-            found.append(low[keep])
-            ious.append(iou[keep])
+            found.append(some[keep])
+            ious.append(some_iou[keep])
             boxes.append(boxes_of(above(logits, 0)[keep]))
             for o in offsets:
                 stabilities[o].append(scores[o][keep])
@@ -89,15 +116,20 @@ def propose(sam: SAM2Base, image: np.ndarray, settings: Sequence[MaskletSettings
     passed = Candidates([], cat(ious), {o: cat(s) for o, s in stabilities.items()}, cat(boxes, 4))
     kept = sorted({i for s in settings for i in select(passed, s)})
     rles = masks_as_rles(torch.cat(found)[kept].float(), (height, width)) if kept else []
-    return Candidates(rles, passed.iou[kept], {o: s[kept] for o, s in passed.stability.items()}, passed.boxes[kept])
+    return Candidates(
+        rles, passed.iou[kept], {o: s[kept] for o, s in passed.stability.items()}, passed.boxes[kept]
+    )
 
 
 def select(candidates: Candidates, setting: MaskletSettings) -> list[int]:
-    """Return the candidates a setting keeps, best predicted IoU first: both thresholds, then box NMS without classes.
+    """Return the candidates a setting keeps, best predicted IoU first: both thresholds, then box NMS
+    without classes.
 
     What NMS drops has no say in what it keeps, so it may be absent.
     """
-    passed = (candidates.iou > setting.iou) & (candidates.stability[setting.stability_offset] >= setting.stability)
+    passed = (candidates.iou > setting.iou) & (
+        candidates.stability[setting.stability_offset] >= setting.stability
+    )
     index = passed.nonzero()[:, 0]
     return index[nms(candidates.boxes[index], candidates.iou[index], setting.nms)].tolist()
 
@@ -105,7 +137,9 @@ def select(candidates: Candidates, setting: MaskletSettings) -> list[int]:
 class Group:
     """Objects that start on the same frame and are tracked equally long, as batches through the model."""
 
-    def __init__(self, sam: SAM2Base, start: int, end: int, members: list[int], rles: list, objects_per_batch: int):
+    def __init__(
+        self, sam: SAM2Base, start: int, end: int, members: list[int], rles: list, objects_per_batch: int
+    ):
         self.sam, self.start, self.end, self.members = sam, start, end, members
         self.batches = []
         for i in range(0, len(members), objects_per_batch):
@@ -126,21 +160,42 @@ class Group:
         vision, position = [f.expand(-1, n, -1) for f in features], [p.expand(-1, n, -1) for p in positions]
         remember = t + 1 < self.end  # the memory of the last frame would never be read
         if t > self.start:
-            out = sam.track_step(t, False, vision, position, sizes, None, None, history, n_frames, run_mem_encoder=remember)
+            out = sam.track_step(
+                t, False, vision, position, sizes, None, None, history, n_frames, run_mem_encoder=remember
+            )
             memory, where = out["maskmem_features"], out["maskmem_pos_enc"]
         else:
             masks = resize_prompts(torch.from_numpy(prompts).to(sam.device), sam.image_size)
             if not remember and sam.use_mask_input_as_output_without_sam:
                 return prompts_as_output(masks)[:, 0]  # a track of one frame asks nothing of the model
-            out = sam.track_step(t, True, vision, position, sizes, None, masks, history, n_frames, run_mem_encoder=False)
-            if remember:  # as in stock, the first memory is made of the prompt as the output shows it, at a quarter of the input size
-                shown = F.interpolate(out["pred_masks"].float(), (sam.image_size, sam.image_size), mode="bilinear", align_corners=False)
-                memory, where = sam._encode_new_memory(vision, sizes, shown, out["object_score_logits"], is_mask_from_pts=True)
+            out = sam.track_step(
+                t, True, vision, position, sizes, None, masks, history, n_frames, run_mem_encoder=False
+            )
+            # as in stock, the first memory is made of the prompt as the output shows it, at a quarter of the
+            # input size
+            if remember:
+                shown = F.interpolate(
+                    out["pred_masks"].float(),
+                    (sam.image_size, sam.image_size),
+                    mode="bilinear",
+                    align_corners=False,
+                )
+                memory, where = sam._encode_new_memory(
+                    vision, sizes, shown, out["object_score_logits"], is_mask_from_pts=True
+                )
         if not remember:
             return out["pred_masks"][:, 0].float()
         kind = "non_cond_frame_outputs" if t > self.start else "cond_frame_outputs"
-        history[kind][t] = {"maskmem_features": memory.to(torch.bfloat16), "maskmem_pos_enc": where, "obj_ptr": out["obj_ptr"]}
-        for old in [f for f in history["non_cond_frame_outputs"] if f <= t - max(sam.num_maskmem, sam.max_obj_ptrs_in_encoder)]:
+        history[kind][t] = {
+            "maskmem_features": memory.to(torch.bfloat16),
+            "maskmem_pos_enc": where,
+            "obj_ptr": out["obj_ptr"],
+        }
+        for old in [
+            f
+            for f in history["non_cond_frame_outputs"]
+            if f <= t - max(sam.num_maskmem, sam.max_obj_ptrs_in_encoder)
+        ]:
             del history["non_cond_frame_outputs"][old]
         return out["pred_masks"][:, 0].float()
 
@@ -160,25 +215,34 @@ class Known:
 
 @torch.inference_mode()
 def track(
-    sam: SAM2Base, clip: Clip, settings: MaskletSettings | Sequence[MaskletSettings], *, known: Sequence[Masklets] = (),
-    objects_per_batch: int | None = None, autocast: bool = False,
-) -> Iterator[tuple[FrameMasklets, ...]]:  # fmt: skip
+    sam: SAM2Base,
+    clip: Clip,
+    settings: MaskletSettings | Sequence[MaskletSettings],
+    *,
+    known: Sequence[Masklets] = (),
+    objects_per_batch: int | None = None,
+    autocast: bool = False,
+) -> Iterator[tuple[FrameMasklets, ...]]:
     """Cut a clip into masklets under one or several settings, frame by frame.
 
-    Each frame is encoded once for all settings; each grid is proposed once per frame that starts a window; each candidate that any
-    setting selects is tracked once from each window start, as long as the longest window that selected it.
+    Each frame is encoded once for all settings; each grid is proposed once per frame that starts a window;
+    each candidate that any setting selects is tracked once from each window start, as long as the longest
+    window that selected it.
 
     Args:
         sam: a model of `lib.sam.load`.
         clip: frames are read in order, one at a time.
         settings: one setting or several.
-        known: masklets of the same clip that the same model found under other settings; an object that is tracked in them is not tracked again.
-        objects_per_batch: objects that pass through the model together, None for what suits the device; bounds memory, does not change results.
+        known: masklets of the same clip that the same model found under other settings; an object that is
+            tracked in them is not tracked again.
+        objects_per_batch: objects that pass through the model together, None for what suits the device;
+            bounds memory, does not change results.
         autocast: run in bfloat16 where torch allows; faster on a GPU, not bit-equal.
 
     Yields:
-        For each frame, the masklets of each setting, in the order of `settings`. A window in which nothing was found yields none.
-        Memory holds one frame and the memories of the open windows, whatever the clip's length.
+        For each frame, the masklets of each setting, in the order of `settings`. A window in which nothing
+        was found yields none. Memory holds one frame and the memories of the open windows, whatever the
+        clip's length.
     """
     settings = (settings,) if isinstance(settings, MaskletSettings) else tuple(settings)
     groups: list[tuple[Candidates, Group | Known]] = []
@@ -191,7 +255,11 @@ def track(
             groups = [(of, g) for of, g in groups if t < g.end]
             for grid in sorted({s.grid for s in starting}):
                 same = [s for s in starting if s.grid == grid]
-                before = [m for m in known if m.settings.grid == grid and t % m.settings.window == 0 and not m.settings.clean_px]
+                before = [
+                    m
+                    for m in known
+                    if m.settings.grid == grid and t % m.settings.window == 0 and not m.settings.clean_px
+                ]
                 candidates = propose(sam, image, same + [m.settings for m in before])
                 lengths: dict[int, int] = {}
                 for s in same:
@@ -202,17 +270,35 @@ def track(
                         lengths[member] = max(lengths.get(member, 0), s.window)
                 for masklets in before:
                     members = select(candidates, masklets.settings)
-                    if candidates.iou[members].tolist() == list(masklets.frames[t].iou):  # else these are others, say of a machine that rounds otherwise
+                    # else these are others, say of a machine that rounds otherwise
+                    if candidates.iou[members].tolist() == list(masklets.frames[t].iou):
                         groups.append((candidates, Known(t, t + masklets.settings.window, members, masklets)))
-                        lengths = {m: n for m, n in lengths.items() if m not in members or n > masklets.settings.window}
+                        lengths = {
+                            m: n
+                            for m, n in lengths.items()
+                            if m not in members or n > masklets.settings.window
+                        }
                 for length in sorted(set(lengths.values())):
                     members = [m for m in lengths if lengths[m] == length]
-                    group = Group(sam, t, min(t + length, len(clip)), members, candidates.rles, objects_per_batch or batch_size(sam.device.type))
+                    group = Group(
+                        sam,
+                        t,
+                        min(t + length, len(clip)),
+                        members,
+                        candidates.rles,
+                        objects_per_batch or batch_size(sam.device.type),
+                    )
                     groups.append((candidates, group))
             rles = {}
             if groups:
-                asked = not sam.use_mask_input_as_output_without_sam or any(g.end - g.start > 1 for _, g in groups)
-                encoded = encode(sam, as_video_predictor(image, sam.image_size).to(sam.device)) if asked else ([], [], [])
+                asked = not sam.use_mask_input_as_output_without_sam or any(
+                    g.end - g.start > 1 for _, g in groups
+                )
+                encoded = (
+                    encode(sam, as_video_predictor(image, sam.image_size).to(sam.device))
+                    if asked
+                    else ([], [], [])
+                )
                 for candidates, group in groups:
                     found = group.rles(t, len(clip), encoded, image.shape[:2])
                     rles.update({(id(candidates), m): r for m, r in zip(group.members, found)})
@@ -223,9 +309,14 @@ def _frame(setting, start, members, candidates, rles, first_id) -> FrameMasklets
     """Collect one setting's masklets of the current frame."""
     found = [rles[id(candidates), m] for m in members]
     if setting.clean_px:
-        found = [as_text(coco.encode(np.asfortranarray(clean(coco.decode(r), setting.clean_px)))) for r in found]
+        found = [
+            as_text(coco.encode(np.asfortranarray(clean(coco.decode(r), setting.clean_px)))) for r in found
+        ]
     ids = tuple(range(first_id, first_id + len(members)))
-    iou, stability = candidates.iou[members].tolist(), candidates.stability[setting.stability_offset][members].tolist()
+    iou, stability = (
+        candidates.iou[members].tolist(),
+        candidates.stability[setting.stability_offset][members].tolist(),
+    )
     return FrameMasklets(start, ids, tuple(found), tuple(iou), tuple(stability))
 
 
@@ -236,12 +327,14 @@ def encode(sam, image: torch.Tensor):
 
 
 def _seeing_no_object(sam: SAM2Base) -> list[tuple[nn.Module, str]]:
-    """What of a tracking step sees the frame but no memory and no mask yet: the first self-attention, and the frame's projection in the memory encoder."""
+    """What of a tracking step sees the frame but no memory and no mask yet: the first self-attention, and
+    the frame's projection in the memory encoder."""
     return [(sam.memory_attention.layers[0], "_forward_sa"), (sam.memory_encoder.pix_feat_proj, "forward")]
 
 
 def _seeing_no_click(sam: SAM2Base) -> list[tuple[nn.Module, str]]:
-    """What of the mask decoder sees the frame but no click yet: the projections of the image in its first layer."""
+    """What of the mask decoder sees the frame but no click yet: the projections of the image in its first
+    layer."""
     layer = sam.sam_mask_decoder.transformer.layers[0]
     to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
     return [(projection, "forward") for projection in (to_image.k_proj, to_image.v_proj, to_tokens.q_proj)]
@@ -249,10 +342,13 @@ def _seeing_no_click(sam: SAM2Base) -> list[tuple[nn.Module, str]]:
 
 @contextmanager
 def _once(*functions: tuple[nn.Module, str]) -> Iterator[None]:
-    """Let functions of modules, whose inputs are equal all over the batch, compute for its first entry and give that to all."""
+    """Let functions of modules, whose inputs are equal all over the batch, compute for its first entry and
+    give that to all."""
 
     def once(function: Callable) -> Callable:
-        return lambda *batches: function(*(batch[:1] for batch in batches)).expand(len(batches[0]), *[-1] * (batches[0].dim() - 1))
+        return lambda *batches: function(*(batch[:1] for batch in batches)).expand(
+            len(batches[0]), *[-1] * (batches[0].dim() - 1)
+        )
 
     for module, name in functions:
         setattr(module, name, once(getattr(module, name)))

@@ -1,4 +1,5 @@
-"""Slow, obvious reference versions of the metrics: whole clips in memory, explicit windows, one class at a time.
+"""Slow, obvious reference versions of the metrics: whole clips in memory, explicit windows, one class at a
+time.
 
 A clip is a pair of arrays (T, H, W) uint8, truth and prediction; scores are fractions, not percent.
 """
@@ -9,7 +10,8 @@ VOID = 255
 
 
 def class_iou(clips, n_classes):
-    """IoU of each class over all clips, NaN where the truth lacks it, and each class's number of truth pixels."""
+    """IoU of each class over all clips, NaN where the truth lacks it, and each class's number of truth
+    pixels."""
     ious, sizes = [], []
     for c in range(n_classes):
         inter = union = size = 0
@@ -32,11 +34,14 @@ def mean_iou(clips, n_classes):
 
 def weighted_iou(clips, n_classes):
     ious, sizes = class_iou(clips, n_classes)
-    return sum(ious[c] * sizes[c] for c in range(n_classes) if sizes[c]) / sizes.sum() if sizes.any() else np.nan
+    return (
+        sum(ious[c] * sizes[c] for c in range(n_classes) if sizes[c]) / sizes.sum() if sizes.any() else np.nan
+    )
 
 
 def boundary(truth, n_classes, side=5):
-    """Pixels of each class that erosion of that class by a square removes; void and the frame's edge erode nothing."""
+    """Pixels of each class that erosion of that class by a square removes; void and the frame's edge erode
+    nothing."""
     height, width = truth.shape
     removed = np.zeros(truth.shape, bool)
     for c in range(n_classes):
@@ -66,7 +71,11 @@ def mean_boundary_iou(clips, n_classes, side=5, pool="pixels"):
             if pool == "pixels":
                 frames.append(inter.sum() / (size_m.sum() + size_o.sum() - inter.sum()))
             else:
-                frames.append(np.mean([inter[c] / (size_m[c] + size_o[c] - inter[c]) for c in range(n_classes) if size_m[c]]))
+                frames.append(
+                    np.mean(
+                        [inter[c] / (size_m[c] + size_o[c] - inter[c]) for c in range(n_classes) if size_m[c]]
+                    )
+                )
     return np.mean(frames) if frames else np.nan
 
 
@@ -128,7 +137,8 @@ def count_votes(semantic, mask):
 
 
 def refine(semantic, masks, votes=None, scores=None):
-    """Ask of every pixel which mask decides it: of those that have a vote and cover it, the smallest (or that of the highest score)."""
+    """Ask of every pixel which mask decides it: of those that have a vote and cover it, the smallest (or
+    that of the highest score)."""
     votes = votes or [count_votes(semantic, mask) for mask in masks]
     refined = semantic.copy()
     for y, x in np.ndindex(semantic.shape):
@@ -143,7 +153,8 @@ def refine(semantic, masks, votes=None, scores=None):
 
 
 def majority(labels):
-    """Each pixel's most frequent class over the frames of one window (T, H, W), the lowest in a tie, VOID if it has none."""
+    """Each pixel's most frequent class over the frames of one window (T, H, W), the lowest in a tie, VOID
+    if it has none."""
     out = np.full(labels.shape[1:], VOID, np.uint8)
     for y, x in np.ndindex(out.shape):
         votes = count_votes(labels[:, y, x], np.ones(len(labels), bool))

@@ -1,4 +1,5 @@
-"""Seeded weights and inputs, and digests of what the authors' networks make of them: equality without their code or weights."""
+"""Seeded weights and inputs, and digests of what the authors' networks make of them: equality without
+their code or weights."""
 
 import zlib
 
@@ -20,7 +21,10 @@ def seeded_input(key, shape):
 
 def seeded_features(width, n_frames, size):
     """c1..c4 of a MiT for frames of `size`; the first frame is the same for any number of frames."""
-    return [seeded_input(f"c{i + 1}", (n_frames, dim, size[0] // 4 >> i, size[1] // 4 >> i)) for i, dim in enumerate(WIDTHS[width].dims)]
+    return [
+        seeded_input(f"c{i + 1}", (n_frames, dim, size[0] // 4 >> i, size[1] // 4 >> i))
+        for i, dim in enumerate(WIDTHS[width].dims)
+    ]
 
 
 def seeded_weight(key, shape):
@@ -44,8 +48,12 @@ def seeded_weight(key, shape):
 
 
 def seeded(module, prefix):
-    state = {key: torch.from_numpy(np.float32(seeded_weight(prefix + key, tuple(value.shape)))) if value.is_floating_point() else value
-             for key, value in module.state_dict().items()}
+    state = {
+        key: torch.from_numpy(np.float32(seeded_weight(prefix + key, tuple(value.shape))))
+        if value.is_floating_point()
+        else value
+        for key, value in module.state_dict().items()
+    }
     module.load_state_dict(state)
     return module.eval()
 

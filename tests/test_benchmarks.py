@@ -1,4 +1,5 @@
-"""The benchmarks with the smallest settings: tables of the right shape, and results of ours that equal those they are compared with. Never the time."""
+"""The benchmarks with the smallest settings: tables of the right shape, and results of ours that equal
+those they are compared with. Never the time."""
 
 import json
 import math
@@ -17,7 +18,11 @@ def run(benchmark, tmp_path, *options):
     table = benchmark.main([*options, "--device", "cpu", "--out", str(tmp_path)])
     name = benchmark.__name__.rpartition(".")[2]
     written = json.loads((tmp_path / f"{name}_cpu.json").read_text())
-    assert written["command"].startswith(f"python -m benchmarks.{name} {options[0]}") and written["machine"]["gpu"] is False and written["machine"]["threads"] >= 1
+    assert (
+        written["command"].startswith(f"python -m benchmarks.{name} {options[0]}")
+        and written["machine"]["gpu"] is False
+        and written["machine"]["threads"] >= 1
+    )
     assert [list(row) for row in written["table"]] == [list(table.columns)] * len(table) and len(table) > 0
     return table
 
@@ -26,16 +31,29 @@ def test_tracking(tmp_path):
     """Ours, stock and legacy cut the same masks, automatic ones and given ones."""
     table = run(tracking, tmp_path, "--rounds", "1", "--frames", "2", "--objects", "0", "2", "--grid", "6")
     assert table["who"].tolist() == ["ours", "stock", "legacy"] * 2
-    assert table["masks"].tolist() == ["automatic"] * 3 + ["given"] * 3 and table["objects"].tolist()[3:] == [2] * 3
+    assert (
+        table["masks"].tolist() == ["automatic"] * 3 + ["given"] * 3
+        and table["objects"].tolist()[3:] == [2] * 3
+    )
     assert table["objects"][0] >= 3 and set(table["objects"][:3]) == {table["objects"][0]}
     assert table["worst_iou"].min() >= 0.999 and table["covered"].between(0.01, 0.9).all()
-    assert (table[table["who"] == "stock"]["times_faster"] == 1).all() and (table["least_s"] <= table["median_s"]).all() and (table["least_s"] > 0).all()
+    assert (
+        (table[table["who"] == "stock"]["times_faster"] == 1).all()
+        and (table["least_s"] <= table["median_s"]).all()
+        and (table["least_s"] > 0).all()
+    )
 
 
 def test_ablations(tmp_path):
-    """Every printed row is counted, each setting is run alone once, and the shared run gives the same masklets."""
+    """Every printed row is counted, each setting is run alone once, and the shared run gives the same
+    masklets."""
     table = run(ablations, tmp_path, "--frames", "1", "--rounds", "1", "--largest-grid", "8").set_index("who")
-    rows = ["default", "shared", "reruns", *(f"  {ablations.label(s)}" for s in ablations.ablation_settings() if s.grid == 8)]
+    rows = [
+        "default",
+        "shared",
+        "reruns",
+        *(f"  {ablations.label(s)}" for s in ablations.ablation_settings() if s.grid == 8),
+    ]
     assert table.index.tolist() == rows == ["default", "shared", "reruns", "  grid 8"]
     assert table["worst_iou"].iloc[2:].min() >= 0.999
 
@@ -44,16 +62,35 @@ def test_ablations_leave_reruns_out_when_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(ablations.masklets, "segment", lambda *_: None)
     monkeypatch.setattr(ablations.masklets, "segment_all", lambda sam, clip, settings: settings)
     table = run(ablations, tmp_path, "--frames", "1", "--rounds", "1", "--no-reruns")
-    assert table["who"].tolist() == ["default", "shared"] and table["settings"].tolist() == [1, 23], "the paper's four tables print 23 rows"
+    assert table["who"].tolist() == ["default", "shared"] and table["settings"].tolist() == [1, 23], (
+        "the paper's four tables print 23 rows"
+    )
 
 
 def test_predicting(tmp_path):
     table = run(predicting, tmp_path, "--rounds", "1", "--frames", "5", "--models", "cffm-n0")
-    assert table["who"].tolist() == ["one call per target", "each frame once", "backbone alone"] and table["pixels_agree"][1] > 0.999
+    assert (
+        table["who"].tolist() == ["one call per target", "each frame once", "backbone alone"]
+        and table["pixels_agree"][1] > 0.999
+    )
 
 
 def test_voting(tmp_path):
-    table = run(voting, tmp_path, "--rounds", "1", "--frames", "18", "--size", "48", "86", "--masks", "5", "--voted", "2")
+    table = run(
+        voting,
+        tmp_path,
+        "--rounds",
+        "1",
+        "--frames",
+        "18",
+        "--size",
+        "48",
+        "86",
+        "--masks",
+        "5",
+        "--voted",
+        "2",
+    )
     assert table["what"].tolist() == ["vote + paint"] * 2 + ["metrics"] * 4
     assert (table["largest_difference"][:2] == 0).all() and table["largest_difference"].max() < 1e-9
     assert (table[table["who"] == "ours"]["ours_faster"] == 1).all()
@@ -66,19 +103,42 @@ def test_loops_that_ours_is_timed_against_are_right():
     masks = voting.ellipses(6, (24, 37))
     assert (voting.refine_loop(predicted[0], masks) == refine(predicted[0], masks)).all()
     scores, clips = voting.metrics_loop(truth, predicted, range(124)), [(truth, predicted)]
-    expected = {"mIoU": mean_iou(clips, 124), "wIoU": weighted_iou(clips, 124), "mBIoU": mean_boundary_iou(clips, 124), "mVC8": script_vc(clips, 8)}
-    assert {metric: scores[metric] for metric in expected} == pytest.approx({metric: 100 * score for metric, score in expected.items()})
+    expected = {
+        "mIoU": mean_iou(clips, 124),
+        "wIoU": weighted_iou(clips, 124),
+        "mBIoU": mean_boundary_iou(clips, 124),
+        "mVC8": script_vc(clips, 8),
+    }
+    assert {metric: scores[metric] for metric in expected} == pytest.approx(
+        {metric: 100 * score for metric, score in expected.items()}
+    )
     assert 0.1 < expected["mIoU"] < 0.99, "neither everything nor nothing may be right"
 
 
 def test_memory(tmp_path):
-    table = run(memory, tmp_path, "--frames", "2", "--objects", "3", "--object-frames", "1", "--length-objects", "1", "--window", "2", "--grid", "2")
+    table = run(
+        memory,
+        tmp_path,
+        "--frames",
+        "2",
+        "--objects",
+        "3",
+        "--object-frames",
+        "1",
+        "--length-objects",
+        "1",
+        "--window",
+        "2",
+        "--grid",
+        "2",
+    )
     assert table[["varied", "frames", "objects"]].values.tolist() == [["frames", 2, 1], ["objects", 1, 3]]
     assert table["process_MB"].between(100, 20_000).all() and (table["times_first"] == 1).all()
 
 
 def test_peak(tmp_path):
-    """Operations are those of the table: two frames encoded, and each object decoded twice, remembered once and attended to once."""
+    """Operations are those of the table: two frames encoded, and each object decoded twice, remembered
+    once and attended to once."""
     table = run(peak, tmp_path, "--rounds", "1", "--frames", "2", "--objects", "1", "3", "--side", "64")
     flops = peak.flops_of("micro")
     of_object = 2 * flops.decoder + flops.memory_encoder + flops.attention + flops.memory + flops.pointer
@@ -90,7 +150,11 @@ def test_contestants_take_turns():
     order = []
     contestants = {name: lambda name=name: order.append(name) or len(order) for name in "abc"}
     results, times = common.alternate(contestants, 2, "cpu", warm_up=False)
-    assert "".join(order) == "abccba" and results == {"a": 6, "b": 5, "c": 4} and all(t.shape == (2,) and (t >= 0).all() for t in times.values())
+    assert (
+        "".join(order) == "abccba"
+        and results == {"a": 6, "b": 5, "c": 4}
+        and all(t.shape == (2,) and (t >= 0).all() for t in times.values())
+    )
     common.alternate(contestants, 1, "cpu")
     assert "".join(order[6:]) == "cbaabc", "a round that is not timed comes first"
     with pytest.raises(ValueError, match="`rounds`"):
@@ -100,7 +164,11 @@ def test_contestants_take_turns():
 def test_ratios_are_taken_within_rounds():
     """The second round was slow for both: their ratio is not disturbed."""
     slow, fast = np.array([4.0, 40.0, 6.0]), np.array([2.0, 20.0, 2.0])
-    assert common.faster(fast, slow) == 2 and common.spread(slow) == {"median_s": 6, "least_s": 4, "most_s": 40}
+    assert common.faster(fast, slow) == 2 and common.spread(slow) == {
+        "median_s": 6,
+        "least_s": 4,
+        "most_s": 40,
+    }
 
 
 def test_worst_iou():
@@ -116,9 +184,15 @@ def test_given_objects_are_tracked_instead_of_proposals():
     clip, setting = common.drawn(2), MaskletSettings(window=2, grid=2)
     propose = common.tracker.propose
     with common.given(5, setting, clip.size) as cells:
-        frames = [frame for frame, in common.tracker.track(common.load("micro", "cpu"), clip, setting)]
-    assert cells.shape == (5, *clip.size) and [len(frame.ids) for frame in frames] == [5, 5] and common.tracker.propose is propose
-    assert common.worst_iou([frames[0].masks(clip.size)], [cells]) > 0.8, "on the prompted frame a mask is its prompt, at SAM 2's resolution"
+        frames = [frame for (frame,) in common.tracker.track(common.load("micro", "cpu"), clip, setting)]
+    assert (
+        cells.shape == (5, *clip.size)
+        and [len(frame.ids) for frame in frames] == [5, 5]
+        and common.tracker.propose is propose
+    )
+    assert common.worst_iou([frames[0].masks(clip.size)], [cells]) > 0.8, (
+        "on the prompted frame a mask is its prompt, at SAM 2's resolution"
+    )
 
 
 def test_drawn_clip_goes_to_and_fro():
@@ -131,9 +205,19 @@ def test_drawn_clip_goes_to_and_fro():
 def test_results_as_markdown(tmp_path, capsys):
     show(tmp_path)
     assert "No results" in capsys.readouterr().out
-    options = common.parse(common.parser("Of a test.", rounds=1), "example", ["--device", "cpu", "--out", str(tmp_path)])
-    common.finish("example", options, [{"who": "ours", "seconds": 0.123456}, {"who": "theirs", "seconds": float("nan")}], ["A note."])
+    options = common.parse(
+        common.parser("Of a test.", rounds=1), "example", ["--device", "cpu", "--out", str(tmp_path)]
+    )
+    common.finish(
+        "example",
+        options,
+        [{"who": "ours", "seconds": 0.123456}, {"who": "theirs", "seconds": float("nan")}],
+        ["A note."],
+    )
     capsys.readouterr()
     show(tmp_path)
     shown = capsys.readouterr().out
-    assert shown.startswith("## example, cpu\n") and "| who | seconds |\n| --- | ---: |\n| ours | 0.1235 |\n| theirs |  |\n\n- A note." in shown
+    assert (
+        shown.startswith("## example, cpu\n")
+        and "| who | seconds |\n| --- | ---: |\n| ours | 0.1235 |\n| theirs |  |\n\n- A note." in shown
+    )

@@ -23,10 +23,17 @@ def test_counts_must_go_together():
 
 
 def test_bootstrap_against_a_loop():
-    counts = count([random_clip(n_frames, seed, share_wrong=seed / 9) for seed, n_frames in enumerate((17, 19, 18, 25))])
-    better = count([(truth, truth) for truth, _ in (random_clip(n, seed) for seed, n in enumerate((17, 19, 18, 25)))])
+    counts = count(
+        [random_clip(n_frames, seed, share_wrong=seed / 9) for seed, n_frames in enumerate((17, 19, 18, 25))]
+    )
+    better = count(
+        [(truth, truth) for truth, _ in (random_clip(n, seed) for seed, n in enumerate((17, 19, 18, 25)))]
+    )
     times = np.random.default_rng(7).multinomial(4, [0.25] * 4, 50)
-    drawn = [[summarise([c for c, k in zip(some, row, strict=True) for _ in range(k)]) for row in times] for some in (counts, better)]
+    drawn = [
+        [summarise([c for c, k in zip(some, row, strict=True) for _ in range(k)]) for row in times]
+        for some in (counts, better)
+    ]
     for other in (None, better):
         intervals = bootstrap(counts, 50, seed=7, other=other)
         for metric, found in intervals.items():

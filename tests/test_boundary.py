@@ -31,7 +31,9 @@ def slow_counts(truths, predictions, edges):
 
 def blobs(rng, size=(13, 17), classes=4):
     """Patches of a few classes with a void patch, as truths have them."""
-    labels = np.repeat(np.repeat(rng.integers(0, classes, (4, 4)), 5, 0), 5, 1)[: size[0], : size[1]].astype(np.uint8)
+    labels = np.repeat(np.repeat(rng.integers(0, classes, (4, 4)), 5, 0), 5, 1)[: size[0], : size[1]].astype(
+        np.uint8
+    )
     y, x = rng.integers(0, 9, 2)
     labels[y : y + 4, x : x + 5] = VOID
     return labels
@@ -41,8 +43,12 @@ def test_by_hand():
     truth = np.array([[0, 0, 0, 1, VOID, 0]], np.uint8)
     assert distance_to_boundary(truth)[0, [0, 1, 2, 3, 5]].tolist() == [3, 2, 1, 1, 2]  # the last across void
     assert np.isnan(distance_to_boundary(truth)[0, 4])
-    predicted = np.array([[0, 5, 0, 0, 1, VOID]], np.uint8)  # wrong at distance 2, 1 and, with nothing predicted, 2
-    assert accuracy_by_distance([truth] * 2, [[predicted] * 2, [truth] * 2], (1, 2)).tolist() == [[[2, 0, 2], [4, 4, 2]], [[4, 4, 2]] * 2]
+    # wrong at distance 2, 1 and, with nothing predicted, 2
+    predicted = np.array([[0, 5, 0, 0, 1, VOID]], np.uint8)
+    assert accuracy_by_distance([truth] * 2, [[predicted] * 2, [truth] * 2], (1, 2)).tolist() == [
+        [[2, 0, 2], [4, 4, 2]],
+        [[4, 4, 2]] * 2,
+    ]
 
 
 def test_a_diagonal_neighbour_is_further_than_one_pixel():
@@ -59,7 +65,10 @@ def test_equals_the_slow_oracle():
     for truth in truths:
         np.testing.assert_allclose(distance_to_boundary(truth), slow_distance(truth), rtol=1e-6)
     for edges in ((1, 2, 4), (1.5, 3), (2,), ()):
-        assert accuracy_by_distance(truths, [predictions], edges)[0].tolist() == slow_counts(truths, predictions, edges).tolist()
+        assert (
+            accuracy_by_distance(truths, [predictions], edges)[0].tolist()
+            == slow_counts(truths, predictions, edges).tolist()
+        )
 
 
 def test_measured_in_boxes_near_distances_are_the_same():
@@ -67,7 +76,10 @@ def test_measured_in_boxes_near_distances_are_the_same():
     for within in (1, 4, 7.5):
         truth = blobs(rng, (60, 80))
         near, full = distance_to_boundary(truth, within), distance_to_boundary(truth)
-        assert np.array_equal(near[full <= within], full[full <= within]) and (near[full > within] > within).all()
+        assert (
+            np.array_equal(near[full <= within], full[full <= within])
+            and (near[full > within] > within).all()
+        )
         assert np.array_equal(np.isnan(near), truth == VOID)
 
 
@@ -78,7 +90,9 @@ def test_a_distance_of_whole_pixels_is_exact():
     assert distance_to_boundary(truth)[0, :35].tolist() == list(range(35, 0, -1))
 
 
-@pytest.mark.parametrize("truth", [np.full((5, 7), 3, np.uint8), np.pad(np.full((5, 7), 3, np.uint8), 2, constant_values=VOID)])
+@pytest.mark.parametrize(
+    "truth", [np.full((5, 7), 3, np.uint8), np.pad(np.full((5, 7), 3, np.uint8), 2, constant_values=VOID)]
+)
 def test_without_a_boundary_every_pixel_is_beyond(truth):
     assert accuracy_by_distance([truth], [[truth]], (1, 32)).tolist() == [[[0, 0, 35]] * 2]
 
@@ -103,11 +117,13 @@ def test_refuses_what_does_not_fit():
 
 def test_clips_are_pooled_and_differences_paired():
     base = [np.array([[5, 0], [10, 0]]), np.array([[80, 3], [90, 4]]), np.array([[1, 1], [20, 4]])]
-    refined = [c + np.array([[d, 0], [0, 0]]) for c, d in zip(base, (1, 9, 2))]  # 10 points more in every clip
+    # 10 points more in every clip
+    refined = [c + np.array([[d, 0], [0, 0]]) for c, d in zip(base, (1, 9, 2))]
     value, low, high = accuracy(base)
     assert value.tolist() == [100 * 86 / 120, 50] and low[0] < value[0] < high[0]
     value, low, high = accuracy(refined, other=base)
-    np.testing.assert_allclose([value[0], low[0], high[0]], 10)  # paired: the difference is the same in every draw
+    # paired: the difference is the same in every draw
+    np.testing.assert_allclose([value[0], low[0], high[0]], 10)
     np.testing.assert_allclose([value[1], low[1], high[1]], 0)
 
 

@@ -19,7 +19,11 @@ def blobs(n=240, n_clips=8, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(3, size=n)
     vectors = np.array([[0, 0], [4, 0], [0, 4]])[labels] + rng.normal(0, 0.7, (n, 2))
-    return (vectors * [1, 1000] + [50, -9000]).astype(np.float32), labels, np.array([f"c{i % n_clips}" for i in range(n)])
+    return (
+        (vectors * [1, 1000] + [50, -9000]).astype(np.float32),
+        labels,
+        np.array([f"c{i % n_clips}" for i in range(n)]),
+    )
 
 
 def test_learns_what_can_be_learnt():
@@ -28,7 +32,11 @@ def test_learns_what_can_be_learnt():
     fresh, truth, _ = blobs(seed=1)
     assert (found.predict(fresh) == truth).mean() > 0.95
     assert (found.dim, found.n_classes) == (2, 5)
-    assert float(found.about["val_accuracy"]) > 0.9 and found.about["train_vectors"] == "180" and found.about["val_clips"] == "2"
+    assert (
+        float(found.about["val_accuracy"]) > 0.9
+        and found.about["train_vectors"] == "180"
+        and found.about["val_clips"] == "2"
+    )
     assert found.log[0].keys() == set(classifier.LOG) and found.log[0]["val_loss"] > found.log[-1]["val_loss"]
 
 
@@ -44,35 +52,50 @@ def test_equal_seeds_give_equal_weights_whatever_the_state_of_torch():
 
 
 def test_whole_clips_are_held_out():
-    """Vectors say only which clip they are of, labels are random by clip: nothing can be learnt about clips not seen."""
+    """Vectors say only which clip they are of, labels are random by clip: nothing can be learnt about
+    clips not seen."""
     rng = np.random.default_rng(0)
     which = np.repeat(np.arange(20), 15)
     vectors, labels = np.eye(20, dtype=np.float32)[which], rng.integers(2, size=20)[which]
-    found = classifier.fit(vectors, labels, which, 2, ClassifierConfig(hidden=32, epochs=60, patience=60, lr=1e-2, batch=16))
+    found = classifier.fit(
+        vectors, labels, which, 2, ClassifierConfig(hidden=32, epochs=60, patience=60, lr=1e-2, batch=16)
+    )
     assert found.log[-1]["train_loss"] < 0.1 and found.log[-1]["val_loss"] > 0.4
     assert found.about["val_clips"] == "4" and found.about["val_vectors"] == "60"
 
 
 def test_keeps_the_best_epoch_and_stops():
     rng = np.random.default_rng(0)
-    vectors, labels, clips = rng.normal(size=(120, 8)), rng.integers(3, size=120), np.arange(120) // 12  # noise: more epochs only hurt
+    # noise: more epochs only hurt
+    vectors, labels, clips = rng.normal(size=(120, 8)), rng.integers(3, size=120), np.arange(120) // 12
     config = ClassifierConfig(hidden=64, epochs=80, patience=4, lr=1e-2, batch=8)
     found = classifier.fit(vectors, labels, clips, 3, config)
     best = min(found.log, key=lambda line: line["val_loss"])
     assert len(found.log) == best["epoch"] + 4 < 80 and found.about["epoch"] == str(best["epoch"])
     assert float(found.about["val_accuracy"]) == pytest.approx(best["val_accuracy"], abs=1e-6)
     shorter = classifier.fit(vectors, labels, clips, 3, replace(config, epochs=best["epoch"]))
-    assert all(torch.equal(a, b) for a, b in zip(*(f.network.state_dict().values() for f in (found, shorter))))
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(f.network.state_dict().values() for f in (found, shorter)))
+    )
 
 
 def test_balance_lifts_rare_classes():
     rng = np.random.default_rng(0)
     labels = (rng.random(600) < 0.05).astype(int)
     vectors, clips = rng.normal(0, 1, (600, 1)) + labels[:, None] * 1.5, np.arange(600) % 10
-    plain, balanced = (classifier.fit(vectors, labels, clips, 2, ClassifierConfig(hidden=8, epochs=30, class_balance=b, lr=1e-2)) for b in ("none", "inverse-sqrt"))
+    plain, balanced = (
+        classifier.fit(
+            vectors, labels, clips, 2, ClassifierConfig(hidden=8, epochs=30, class_balance=b, lr=1e-2)
+        )
+        for b in ("none", "inverse-sqrt")
+    )
     assert (balanced.predict(vectors) == 1).sum() > 1.5 * (plain.predict(vectors) == 1).sum()
     weights = classifier._weights(torch.tensor([0, 0, 0, 0, 1]), 3, "inverse-sqrt")
-    assert weights[2] == 1 and (weights[0] * 4 + weights[1]) / 5 == pytest.approx(1) and weights[1] / weights[0] == pytest.approx(2)
+    assert (
+        weights[2] == 1
+        and (weights[0] * 4 + weights[1]) / 5 == pytest.approx(1)
+        and weights[1] / weights[0] == pytest.approx(2)
+    )
 
 
 def test_vectors_with_nan_have_no_class():
@@ -112,8 +135,12 @@ def test_other_files_are_refused(tmp_path):
 
 def test_wrong_input_is_refused():
     vectors, labels, clips = blobs()
-    for bad, message in (((vectors, labels + 1, clips, 3), "0..2"), ((vectors, labels, np.zeros(len(labels)), 3), "two clips"),
-                         ((np.where(vectors > 50, np.nan, vectors), labels, clips, 3), "NaN"), ((vectors, labels[1:], clips, 3), "labels")):  # fmt: skip
+    for bad, message in (
+        ((vectors, labels + 1, clips, 3), "0..2"),
+        ((vectors, labels, np.zeros(len(labels)), 3), "two clips"),
+        ((np.where(vectors > 50, np.nan, vectors), labels, clips, 3), "NaN"),
+        ((vectors, labels[1:], clips, 3), "labels"),
+    ):
         with pytest.raises(ValueError, match=message):
             classifier.fit(*bad, SMALL)
     with pytest.raises(ValueError, match="class_balance"):

@@ -10,11 +10,22 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
-from lib.data import (CAMVID_CLASSES, VOID, VSPW_CLASSES, DataError, DataMissingError, read_camvid, read_dataset, read_frames,
-                      read_predictions, read_vspw, write_labels)
-from lib.reading import Remembered, what_is_read
 from toy import clip_of
+
+from lib.data import (
+    CAMVID_CLASSES,
+    VOID,
+    VSPW_CLASSES,
+    DataError,
+    DataMissingError,
+    read_camvid,
+    read_dataset,
+    read_frames,
+    read_predictions,
+    read_vspw,
+    write_labels,
+)
+from lib.reading import Remembered, what_is_read
 
 SIZE = (13, 17)
 FRAMES = ("00000008", "00000009", "00000010")
@@ -67,12 +78,15 @@ def predictions(tmp_path, vspw):
 
 
 def test_frames_of_a_vspw_folder_and_of_one_clip_in_it(vspw):
-    assert [(c.name, c.frames) for c in read_frames(vspw / "data")] == [(name, FRAMES) for name in ("7_b", "12_a", "t")]
+    assert [(c.name, c.frames) for c in read_frames(vspw / "data")] == [
+        (name, FRAMES) for name in ("7_b", "12_a", "t")
+    ]
     assert [(c.name, c.frames) for c in read_frames(vspw / "data" / "7_b")] == [("7_b", FRAMES)]
 
 
 def message(kind, call, *parts):
-    """Assert that the call fails with one line that holds all the parts, and an expectation, a finding and a remedy."""
+    """Assert that the call fails with one line that holds all the parts, and an expectation, a finding and
+    a remedy."""
     with pytest.raises(kind) as caught:
         call()
     text = str(caught.value)
@@ -87,7 +101,13 @@ def message(kind, call, *parts):
 def test_class_names():
     assert len(VSPW_CLASSES) == len(set(VSPW_CLASSES)) == 124 and len(CAMVID_CLASSES) == 11
     assert {VSPW_CLASSES.index(n): n for n in ("wall", "sky", "car", "person", "tree", "train")} == {
-        0: "wall", 28: "sky", 48: "car", 60: "person", 66: "tree", 123: "train"}
+        0: "wall",
+        28: "sky",
+        48: "car",
+        60: "person",
+        66: "tree",
+        123: "train",
+    }
 
 
 @pytest.mark.parametrize("above", [False, True])
@@ -112,14 +132,22 @@ def test_vspw(vspw, above):
 
 
 def test_split_without_truth(vspw):
-    clip, = read_vspw(vspw, "test").clips
+    (clip,) = read_vspw(vspw, "test").clips
     assert not clip.has_truth and clip.image(0).shape == (*SIZE, 3)
     message(DataMissingError, lambda: clip.truth(0), "clip t", "frames alone", "Use a split that has labels")
 
 
-@pytest.mark.parametrize("text, kind, part", [
-    ("", DataError, "an empty file"), (" \n\n", DataError, "an empty file"), ("7_b\n12_a\n7_b", DataError, "7_b twice"),
-    ("7_b\n../7_b", DataError, "'../7_b'"), ("..", DataError, "'..'"), ("7_b\ngone", DataMissingError, os.path.join("data", "gone"))])
+@pytest.mark.parametrize(
+    "text, kind, part",
+    [
+        ("", DataError, "an empty file"),
+        (" \n\n", DataError, "an empty file"),
+        ("7_b\n12_a\n7_b", DataError, "7_b twice"),
+        ("7_b\n../7_b", DataError, "'../7_b'"),
+        ("..", DataError, "'..'"),
+        ("7_b\ngone", DataMissingError, os.path.join("data", "gone")),
+    ],
+)
 def test_bad_split_file(vspw, text, kind, part):
     (vspw / "val.txt").write_text(text)
     message(kind, lambda: read_vspw(vspw), "val.txt", part)
@@ -133,14 +161,24 @@ def test_absent_root_split_and_data_set(vspw, camvid):
         read_dataset("kitti", vspw)
 
 
-@pytest.mark.parametrize("path, part", [
-    ("mask/00000009.png", "a label for every frame, but found none for 1 of 3"),
-    ("origin/00000009.jpg", "a frame for every label, but found no frame named"),
-    ("mask", "no such folder"), ("origin", "no such folder")])
+@pytest.mark.parametrize(
+    "path, part",
+    [
+        ("mask/00000009.png", "a label for every frame, but found none for 1 of 3"),
+        ("origin/00000009.jpg", "a frame for every label, but found no frame named"),
+        ("mask", "no such folder"),
+        ("origin", "no such folder"),
+    ],
+)
 def test_missing_frame_or_label(vspw, path, part):
     gone = vspw / "data" / "12_a" / path
     shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
-    message(DataMissingError, lambda: read_vspw(vspw), str(gone.with_suffix("")).replace("origin/0", "mask/0"), part)
+    message(
+        DataMissingError,
+        lambda: read_vspw(vspw),
+        str(gone.with_suffix("")).replace("origin/0", "mask/0"),
+        part,
+    )
 
 
 def test_clip_without_frames(vspw):
@@ -149,11 +187,22 @@ def test_clip_without_frames(vspw):
     message(DataMissingError, lambda: read_vspw(vspw), "origin", "Unpack the clip again")
 
 
-@pytest.mark.parametrize("write, part", [
-    (lambda p: save(p, noise(17, 13, high=124)), "expected 13x17 (height x width), the size of the clip's first frame, but found 17x13"),
-    (lambda p: save(p, np.full(SIZE, 125, np.uint8)), "expected values 1..124 for classes and 0/255 for none, but found 221 pixels with 125"),
-    (lambda p: save(p, noise(*SIZE, 3)), "found a PNG of mode RGB. Store class ids, not colours"),
-    (lambda p: p.write_bytes(p.read_bytes()[:100]), "truncated"), (lambda p: p.unlink(), "no such file")])
+@pytest.mark.parametrize(
+    "write, part",
+    [
+        (
+            lambda p: save(p, noise(17, 13, high=124)),
+            "expected 13x17 (height x width), the size of the clip's first frame, but found 17x13",
+        ),
+        (
+            lambda p: save(p, np.full(SIZE, 125, np.uint8)),
+            "expected values 1..124 for classes and 0/255 for none, but found 221 pixels with 125",
+        ),
+        (lambda p: save(p, noise(*SIZE, 3)), "found a PNG of mode RGB. Store class ids, not colours"),
+        (lambda p: p.write_bytes(p.read_bytes()[:100]), "truncated"),
+        (lambda p: p.unlink(), "no such file"),
+    ],
+)
 def test_bad_label_is_named_when_it_is_read(vspw, write, part):
     bad = vspw / "data" / "7_b" / "mask" / "00000009.png"
     clip = read_vspw(vspw).clips[0]
@@ -166,7 +215,9 @@ def test_bad_frame_is_named_when_it_is_read(vspw):
     bad = vspw / "data" / "7_b" / "origin" / "00000010.jpg"
     clip = read_vspw(vspw).clips[0]
     save(bad, noise(20, 21, 3))
-    message(DataError, lambda: clip.image(2), str(bad), "expected 13x17 (height x width)", "found 20x21", "Resize")
+    message(
+        DataError, lambda: clip.image(2), str(bad), "expected 13x17 (height x width)", "found 20x21", "Resize"
+    )
     bad.write_bytes(bad.read_bytes()[:-200])
     message(DataError, lambda: clip.image(2), str(bad), "expected a complete image", "copy or write it again")
 
@@ -174,7 +225,10 @@ def test_bad_frame_is_named_when_it_is_read(vspw):
 def test_camvid(camvid):
     dataset = read_dataset("camvid", camvid, "val")
     assert (dataset.name, dataset.classes) == ("camvid", CAMVID_CLASSES)
-    assert [(c.name, c.frames) for c in dataset.clips] == [("0001TP", ("0001TP_006690",)), ("Seq05VD", ("Seq05VD_f2", "Seq05VD_f10"))]
+    assert [(c.name, c.frames) for c in dataset.clips] == [
+        ("0001TP", ("0001TP_006690",)),
+        ("Seq05VD", ("Seq05VD_f2", "Seq05VD_f10")),
+    ]
     for k, (clip, i) in enumerate([(dataset.clips[1], 0), (dataset.clips[1], 1), (dataset.clips[0], 0)]):
         raw = noise(*SIZE, high=12, seed=k)
         assert (clip.truth(i) == np.where(raw == 11, VOID, raw)).all() and clip.image(i).shape == (*SIZE, 3)
@@ -182,8 +236,13 @@ def test_camvid(camvid):
 
 def test_bad_camvid(camvid):
     save(camvid / "valannot" / "0001TP_006690.png", np.full(SIZE, 12, np.uint8))
-    message(DataError, lambda: read_camvid(camvid).clips[0].truth(0), "0001TP_006690.png",
-            "values 0..10 for classes and 11 for none", "221 pixels with 12")
+    message(
+        DataError,
+        lambda: read_camvid(camvid).clips[0].truth(0),
+        "0001TP_006690.png",
+        "values 0..10 for classes and 11 for none",
+        "221 pixels with 12",
+    )
     (camvid / "valannot" / "Seq05VD_f2.png").unlink()
     message(DataMissingError, lambda: read_camvid(camvid), "Seq05VD_f2.png", "a label for every frame")
     shutil.copy(camvid / "val" / "Seq05VD_f10.png", camvid / "val" / "7.png")
@@ -224,8 +283,14 @@ def test_video(tmp_path):
     for i in range(12):
         writer.write(np.full((64, 96, 3), 20 * i, np.uint8))
     writer.release()
-    clip, = read_frames(tmp_path / "ride.mp4")
-    assert clip.name == "ride" and len(clip) == 12 and clip.frames[:2] == ("00000", "00001") and clip.size == (64, 96) and not clip.has_truth
+    (clip,) = read_frames(tmp_path / "ride.mp4")
+    assert (
+        clip.name == "ride"
+        and len(clip) == 12
+        and clip.frames[:2] == ("00000", "00001")
+        and clip.size == (64, 96)
+        and not clip.has_truth
+    )
     for copy in (clip, pickle.loads(pickle.dumps(clip))):
         assert [round(copy.image(i).mean() / 20) for i in (0, 1, 2, 9, 4, 4, -1)] == [0, 1, 2, 9, 4, 4, 11]
 
@@ -238,7 +303,11 @@ def test_clips_and_predictions_are_frozen_and_picklable(predictions):
             thing.name = "other"
     clip_copy, found_copy = pickle.loads(pickle.dumps((clip, found)))
     assert clip_copy.frames == clip.frames and clip_copy.size == SIZE
-    assert (clip_copy.image(1) == clip.image(1)).all() and (clip_copy.truth(1) == clip.truth(1)).all() and (found_copy[1] == found[1]).all()
+    assert (
+        (clip_copy.image(1) == clip.image(1)).all()
+        and (clip_copy.truth(1) == clip.truth(1)).all()
+        and (found_copy[1] == found[1]).all()
+    )
 
 
 def test_predictions(predictions):
@@ -250,27 +319,59 @@ def test_predictions(predictions):
             expected = noise(*SIZE, high=124, seed=k)
             expected[0, 0] = VOID
             assert labels.dtype == np.uint8 and (labels == expected).all()
-    message(DataMissingError, lambda: read_predictions(root / clip.name, clip, 124, flat=False), clip.name,
-            "Name the folders of predictions like the clips")
+    message(
+        DataMissingError,
+        lambda: read_predictions(root / clip.name, clip, 124, flat=False),
+        clip.name,
+        "Name the folders of predictions like the clips",
+    )
 
 
 def test_predictions_by_name(predictions):
     root, clip = predictions
     with pytest.raises(ValueError, match=r"`n_classes` to be in 1\.\.255, but got 256"):
         read_predictions(root, clip, 256)
-    message(DataMissingError, lambda: read_predictions(root / "gone", clip, 124), "gone", "a folder of predictions")
+    message(
+        DataMissingError,
+        lambda: read_predictions(root / "gone", clip, 124),
+        "gone",
+        "a folder of predictions",
+    )
     write_labels(root / clip.name / "00000011.png", noise(*SIZE, high=124))
-    message(DataError, lambda: read_predictions(root, clip, 124), "00000011.png", "a frame for every prediction", "no frame named 00000011")
+    message(
+        DataError,
+        lambda: read_predictions(root, clip, 124),
+        "00000011.png",
+        "a frame for every prediction",
+        "no frame named 00000011",
+    )
     (root / clip.name / "00000009.png").unlink()
-    message(DataMissingError, lambda: read_predictions(root, clip, 124), "00000009.png", "a prediction for every frame", "none for 1 of 3")
+    message(
+        DataMissingError,
+        lambda: read_predictions(root, clip, 124),
+        "00000009.png",
+        "a prediction for every frame",
+        "none for 1 of 3",
+    )
     (root / clip.name).rename(root / "other")
     message(DataMissingError, lambda: read_predictions(root, clip, 124), clip.name, "holds other")
 
 
-@pytest.mark.parametrize("write, part", [
-    (lambda p: write_labels(p, noise(26, 34, high=124)), "expected 13x17 (height x width), the size of the clip's first frame, but found 26x34"),
-    (lambda p: write_labels(p, np.full(SIZE, 124, np.uint8)), "values 0..123 for classes and 255 for none, but found 221 pixels with 124"),
-    (lambda p: save(p, noise(*SIZE, 3)), "mode RGB"), (lambda p: p.write_bytes(p.read_bytes()[:-60]), "truncated")])
+@pytest.mark.parametrize(
+    "write, part",
+    [
+        (
+            lambda p: write_labels(p, noise(26, 34, high=124)),
+            "expected 13x17 (height x width), the size of the clip's first frame, but found 26x34",
+        ),
+        (
+            lambda p: write_labels(p, np.full(SIZE, 124, np.uint8)),
+            "values 0..123 for classes and 255 for none, but found 221 pixels with 124",
+        ),
+        (lambda p: save(p, noise(*SIZE, 3)), "mode RGB"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-60]), "truncated"),
+    ],
+)
 def test_bad_prediction_is_named_when_it_is_read(predictions, write, part):
     root, clip = predictions
     bad = root / clip.name / "00000010.png"
@@ -287,7 +388,7 @@ def test_a_long_clip_is_never_in_memory(tmp_path):
         os.link(first, first.with_name(f"{i}.jpg"))
     tracemalloc.start()
     try:
-        clip, = read_frames(first.parent)
+        (clip,) = read_frames(first.parent)
         total = sum(clip.image(i).nbytes for i in range(len(clip)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -306,7 +407,9 @@ def test_labels_are_named_by_their_files_and_how_they_are_read(tmp_path):
     """So that a cache need not decode what it only names."""
     clip = clip_of([np.zeros((3, 4), np.uint8)] * 2)
     named = lambda n_classes=5: b"".join(what_is_read(read_predictions(tmp_path, clip, n_classes).read, 2))
-    write = lambda value: [write_labels(tmp_path / f"{frame}.png", np.full((3, 4), value, np.uint8)) for frame in clip.frames]
+    write = lambda value: [
+        write_labels(tmp_path / f"{frame}.png", np.full((3, 4), value, np.uint8)) for frame in clip.frames
+    ]
     write(1)
     before = named()
     write(1)

@@ -1,4 +1,5 @@
-"""One list of pins: requirements.txt, environment.yml and the Makefile cannot drift apart, and the pinned torch pair works."""
+"""One list of pins: requirements.txt, environment.yml and the Makefile cannot drift apart, and the pinned
+torch pair works."""
 
 import os
 import re
@@ -39,7 +40,9 @@ def test_conda_carries_the_pins_of_pip():
 def test_sam2_is_pinned_in_one_file_that_both_ways_install():
     assert len(pins(SAM2)) == 1 and pins(SAM2)[0].startswith("sam2==")
     for text in (MAKEFILE, CONDA):
-        assert "SAM2_BUILD_CUDA=0" in text and "--no-build-isolation --no-deps -r requirements-sam2.txt" in text
+        assert (
+            "SAM2_BUILD_CUDA=0" in text and "--no-build-isolation --no-deps -r requirements-sam2.txt" in text
+        )
         assert "sam2==" not in text
 
 
@@ -56,18 +59,27 @@ def test_torch_and_torchvision_are_a_working_pair():
 
     for module in (torch, torchvision):
         assert f"{module.__name__}=={module.__version__.split('+')[0]}" in pins(REQUIREMENTS)
-    # An ill-matched pair fails here: "operator torchvision::nms does not exist". The second box repeats the first.
+    # An ill-matched pair fails here: "operator torchvision::nms does not exist". The second box repeats the
+    # first.
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 9.0, 9.0]])
     assert torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.7).tolist() == [1, 2]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_reports_hands_on_its_settings():
-    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "PROFILE", "TABLES", "DATA")}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("MAKEFLAGS", "PROFILE", "TABLES", "DATA")
+    }
 
     def plan(*arguments):
         command = ["make", "--dry-run", "--no-print-directory", "reports", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()[-1].rstrip()
+        return (
+            subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+            .stdout.splitlines()[-1]
+            .rstrip()
+        )
 
     assert plan().endswith("-m lib run --profile mini")
     wanted = '-m lib run --profile camvid --tables 1 4 --data "/big disk/camvid"'

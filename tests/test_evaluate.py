@@ -14,11 +14,15 @@ from lib.files import write_json
 
 
 def write_clips(root, clips):
-    """Write {name: (truths, predictions)} in VSPW layout and as a prediction folder; returns the two folders."""
+    """Write {name: (truths, predictions)} in VSPW layout and as a prediction folder; returns the two
+    folders."""
     truth_root, predictions_root = root / "truth", root / "predictions"
     for name, (truths, predictions) in clips.items():
         for i, (truth, predicted) in enumerate(zip(truths, predictions, strict=True)):
-            write_labels(truth_root / "data" / name / "mask" / f"{i:08d}.png", np.where(truth == 255, 255, truth + 1).astype(np.uint8))
+            write_labels(
+                truth_root / "data" / name / "mask" / f"{i:08d}.png",
+                np.where(truth == 255, 255, truth + 1).astype(np.uint8),
+            )
             write_labels(predictions_root / name / f"{i:08d}.png", predicted)
             image = truth_root / "data" / name / "origin" / f"{i:08d}.jpg"
             image.parent.mkdir(exist_ok=True)
@@ -37,12 +41,18 @@ def test_against_oracle(tmp_path, clips, protocol):
     result = evaluate(*write_clips(tmp_path, clips), protocol=protocol)
     for scores, some in [(result, clips)] + [(result["clips"][name], {name: clips[name]}) for name in clips]:
         expected = oracles.summary(list(some.values()), 5, protocol)
-        assert {metric for metric in scores if metric[:2] == "mV"} == {metric for metric in expected if metric[:2] == "mV"}
+        assert {metric for metric in scores if metric[:2] == "mV"} == {
+            metric for metric in expected if metric[:2] == "mV"
+        }
         for metric, score in expected.items():
             assert scores[metric] == (None if np.isnan(score) else pytest.approx(score))
     assert result["left_out"] == ([] if protocol == "paper" else ["glimpse"])
     assert (result["n_clips"], result["n_frames"], result["protocol"]) == (3, 44, protocol)
-    assert {name: scores["frames"] for name, scores in result["clips"].items()} == {"street": 18, "park": 17, "glimpse": 9}
+    assert {name: scores["frames"] for name, scores in result["clips"].items()} == {
+        "street": 18,
+        "park": 17,
+        "glimpse": 9,
+    }
     assert tuple(result["classes"]) == VSPW_CLASSES
     known = [iou for iou in result["classes"].values() if iou is not None]
     assert len(known) == 4 and np.mean(known) == pytest.approx(result["mIoU"])
@@ -83,7 +93,9 @@ def test_one_short_clip_is_told_the_remedy(tmp_path, clips, caplog):
 def test_counts_serve_intervals(tmp_path, clips):
     predictions_root, truth_root = write_clips(tmp_path, clips)
     seen = []
-    counts = count_predictions(predictions_root, read_vspw(truth_root), progress=lambda pairs: seen.extend(pairs) or seen)
+    counts = count_predictions(
+        predictions_root, read_vspw(truth_root), progress=lambda pairs: seen.extend(pairs) or seen
+    )
     assert [c.name for c in counts] == [clip.name for clip, _ in seen] == list(clips)
     low, high = bootstrap(counts)["mIoU"]
     assert low < high

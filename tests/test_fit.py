@@ -3,8 +3,8 @@
 import logging
 
 import pytest
-
 import toy_segmentor
+
 from lib import __main__ as command
 from lib import classifier, encoders, fit, study
 from lib.config import ClassifierConfig
@@ -21,10 +21,15 @@ def toy(tmp_path, monkeypatch):
 def test_all_features_are_gathered_in_one_pass_and_kept(toy, monkeypatch):
     run, encoded = toy
     proposed = []
-    monkeypatch.setattr(encoders, "proposals", lambda model: lambda image: (proposed.append(1), toy_segmentor.masks(image))[1])
+    monkeypatch.setattr(
+        encoders, "proposals", lambda model: lambda image: (proposed.append(1), toy_segmentor.masks(image))[1]
+    )
     fitted = fit.fit(run, ["sam", "segformer-n0"], QUICK)
-    assert len(proposed) == 4 * 3 and encoded == ["sam", "segformer-n0"] * 12  # fit_clips of the profile, three frames each
-    assert fitted["sam"].about["clips"] == "4" and fitted["sam"].about["features"] == "sam" and fitted["sam"].log
+    # fit_clips of the profile, three frames each
+    assert len(proposed) == 4 * 3 and encoded == ["sam", "segformer-n0"] * 12
+    assert (
+        fitted["sam"].about["clips"] == "4" and fitted["sam"].about["features"] == "sam" and fitted["sam"].log
+    )
     fit.fit(run, ["sam", "segformer-n0"], ClassifierConfig(hidden=8, epochs=1, class_balance="inverse-sqrt"))
     assert len(proposed) == 12
     fit.fit(run, ["sam"], QUICK, clips=0, frames=2)
@@ -36,10 +41,17 @@ def test_a_file_is_used_as_long_as_the_weights_are_those_it_was_fitted_with(toy,
     for name, found in fit.fit(run, ["sam", "segformer-n0"], QUICK).items():
         found.save(fit.weights_file(run, name))
     n = len(encoded)
-    assert fit.classifier_of(run, "sam", QUICK)[1] == tmp_path / "data" / "toy" / "weights" / "isam2-sam.safetensors" and len(encoded) == n
+    assert (
+        fit.classifier_of(run, "sam", QUICK)[1]
+        == tmp_path / "data" / "toy" / "weights" / "isam2-sam.safetensors"
+        and len(encoded) == n
+    )
     weights = tmp_path / "data" / "toy" / "weights" / "segformer-n0.safetensors"
     weights.write_bytes(b"trained again")
-    with pytest.raises(study.NotRun, match=r"data/toy/weights/isam2-segformer-n0.*other weights of segformer-n0.*lib fit --profile toy --features segformer-n0"):
+    with pytest.raises(
+        study.NotRun,
+        match=r"data/toy/weights/isam2-segformer-n0.*other weights of segformer-n0.*lib fit --profile toy --features segformer-n0",
+    ):
         fit.classifier_of(run, "segformer-n0", QUICK)
     (tmp_path / "sam.safetensors").write_bytes(b"two")
     for name in ("sam", "segformer-n0"):  # masks come from SAM 2 for all
@@ -52,9 +64,17 @@ def test_without_a_file_of_that_config_one_is_fitted_once_and_said(toy, caplog, 
     run, encoded = toy
     with caplog.at_level(logging.WARNING, "lib.fit"):
         found, path = fit.classifier_of(run, "sam", QUICK)
-    assert path.is_relative_to(tmp_path / "cache") and "no data/toy/weights/isam2-sam.safetensors: fitting" in caplog.text and set(encoded) == {"sam", "segformer-n0", "segformer-n1"}
+    assert (
+        path.is_relative_to(tmp_path / "cache")
+        and "no data/toy/weights/isam2-sam.safetensors: fitting" in caplog.text
+        and set(encoded) == {"sam", "segformer-n0", "segformer-n1"}
+    )
     n = len(encoded)
-    assert fit.classifier_of(run, "sam", QUICK)[1] == path and fit.classifier_of(run, "segformer-n1", QUICK) and len(encoded) == n
+    assert (
+        fit.classifier_of(run, "sam", QUICK)[1] == path
+        and fit.classifier_of(run, "segformer-n1", QUICK)
+        and len(encoded) == n
+    )
     found.save(fit.weights_file(run, "sam"))
     assert fit.classifier_of(run, "sam", QUICK)[1] == fit.weights_file(run, "sam")
     with caplog.at_level(logging.WARNING, "lib.fit"):
@@ -88,7 +108,9 @@ def test_classes_are_kept(toy):
     first = fit.predicted_classes(run, "sam", files, QUICK)
     n = len(encoded)
     again = fit.predicted_classes(run, "sam", files, QUICK)
-    assert len(encoded) == n and all((a == b).all() for name in first for a, b in zip(first[name], again[name], strict=True))
+    assert len(encoded) == n and all(
+        (a == b).all() for name in first for a, b in zip(first[name], again[name], strict=True)
+    )
     assert first["val0"][0].tolist() == fit.true_classes(run, files)["val0"][0].tolist() == [0, 1]
     fit.predicted_classes(run, "sam", files, QUICK, "masklet")
     assert len(encoded) > n
@@ -99,6 +121,9 @@ def test_command_writes_the_files(toy, monkeypatch, capsys):
     monkeypatch.setattr(study, "open_study", lambda profile, data: run)
     assert command.main(["fit", "--profile", "toy", "--clips", "2", "--frames", "2"]) == 0
     assert [fit.weights_file(run, n).exists() for n in ("sam", "segformer-n0", "segformer-n1")] == [True] * 3
-    assert classifier.load(fit.weights_file(run, "segformer-n1")).about["clips"] == "2" and "isam2-sam.safetensors: fitted" in capsys.readouterr().out
+    assert (
+        classifier.load(fit.weights_file(run, "segformer-n1")).about["clips"] == "2"
+        and "isam2-sam.safetensors: fitted" in capsys.readouterr().out
+    )
     assert fit.weights_file(run, "sam").with_suffix(".csv").read_text().startswith("epoch,")
     assert command.main(["fit", "--features", "cffm-b9"]) == 2 and "cffm-b9" in capsys.readouterr().err

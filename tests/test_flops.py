@@ -7,7 +7,8 @@ from torch import nn
 
 from lib import flops
 
-# What was counted independently, in GFLOP: encoder by size; memory attention with 1, 4 and 7 memories, memory encoder, mask decoder of the released sizes.
+# What was counted independently, in GFLOP: encoder by size; memory attention with 1, 4 and 7 memories, memory
+# encoder, mask decoder of the released sizes.
 ENCODERS = {"tiny": 291, "small": 359, "base-plus": 645, "large": 1821}
 PARTS = {1: 186, 4: 396, 7: 606}
 
@@ -23,7 +24,9 @@ def test_table_agrees_with_an_independent_count():
     for name, encoder in ENCODERS.items():
         row = flops.FLOPS[name]
         assert row.encoder == pytest.approx(encoder, rel=0.02)
-        assert {n: row.attention + n * (row.memory + row.pointer) for n in PARTS} == pytest.approx(PARTS, rel=0.02)
+        assert {n: row.attention + n * (row.memory + row.pointer) for n in PARTS} == pytest.approx(
+            PARTS, rel=0.02
+        )
         assert (row.memory_encoder, row.decoder) == pytest.approx((11.6, 3.6), rel=0.02)
         assert 256 * row.decoder == pytest.approx(930, rel=0.02)
 
@@ -51,8 +54,12 @@ def test_names_and_sizes():
 
 def test_rates():
     rate = flops.calibrate("micro", (13, 17), "cpu")
-    assert 0 < rate.model < 1e5 and 0 < rate.clicks < 1e5 and 0 < rate.masks < np.inf and 0 < rate.votes < np.inf
+    assert (
+        0 < rate.model < 1e5 and 0 < rate.clicks < 1e5 and 0 < rate.masks < np.inf and 0 < rate.votes < np.inf
+    )
     assert "CPU" in rate.how and f"{rate.model:.0f} GFLOP/s" in rate.how
-    assert flops.of_peak(312, 0.25, "an A100") == flops.Rate(78000, 78000, np.inf, np.inf, "25% of the 312 TFLOP/s of an A100")
+    assert flops.of_peak(312, 0.25, "an A100") == flops.Rate(
+        78000, 78000, np.inf, np.inf, "25% of the 312 TFLOP/s of an A100"
+    )
     with pytest.raises(ValueError, match="'huge'"):
         flops.calibrate("huge", (13, 17))

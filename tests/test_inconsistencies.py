@@ -41,7 +41,10 @@ def test_the_known_ones_are_found():
 def test_one_reading_of_ten_percent_agrees():
     lines = statements(read_paper())
     drop = lines[lines["says"].str.contains("at least 10%")].set_index("meaning")["agrees"]
-    assert drop["Table 3: mIoU drop from CFFM to I-CFFM, in percent of CFFM, is 10 or more"] == "yes" and (drop == "yes").sum() == 1
+    assert (
+        drop["Table 3: mIoU drop from CFFM to I-CFFM, in percent of CFFM, is 10 or more"] == "yes"
+        and (drop == "yes").sum() == 1
+    )
     assert {"Abstract", "4", "4.1", "4.1.1", "4.1.2", "4.2", "6"} == set(lines["section"])
 
 
@@ -50,22 +53,37 @@ def test_nothing_is_found_where_all_agrees(one_data_set):
     assert (statements(repaired())["agrees"] == "yes").all()
 
 
-@pytest.mark.parametrize("number, row, metric, value, what", [
-    (1, ("SAM2-TV3S", "MiT-B5"), "mVC8", 91.7, "enhancing the overall performance|consistent improvement in visual consistency across"),
-    (1, ("CFFM", "MiT-B2"), "wIoU", 60.0, "wIoU of CFFM MiT-B2"),
-    (1, ("SAM2-CFFM", "MiT-B0"), "mIoU", 40.0, "primarily due to"),
-    (2, ("SAM2-DVIS",), "mBIoU", 57.2, "boundary accuracy|consistent improvements in mBIoU|primarily due to"),
-    (2, ("SAM2-CAVIS",), "mVC8", 85.0, "competitive"),
-    (3, ("I-SAM2_base", ""), "mBIoU", 22.0, "worst performance"),
-    (3, ("I-CFFM", "MiT-B0"), "mVC16", 82.9, "drastic decline"),
-    (4, ("1",), "mIoU", 39.1, "negligible impact"),
-    (4, ("8",), "mVC8", 88.6, "a consistent improvement"),
-    (5, ("64",), "wIoU", 59.9, "minimal differences"),
-    (6, ("0.5",), "mIoU", 40.5, None),  # it loses in mVC: a balance all the same
-    (7, ("0.7",), "mVC8", 89.6, None),
-    (7, ("0.6",), "mVC8", 89.4, None),
-    (6, ("0.6",), "wIoU", 61.2, "wIoU of SAM2-CFFM MiT-B1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "number, row, metric, value, what",
+    [
+        (
+            1,
+            ("SAM2-TV3S", "MiT-B5"),
+            "mVC8",
+            91.7,
+            "enhancing the overall performance|consistent improvement in visual consistency across",
+        ),
+        (1, ("CFFM", "MiT-B2"), "wIoU", 60.0, "wIoU of CFFM MiT-B2"),
+        (1, ("SAM2-CFFM", "MiT-B0"), "mIoU", 40.0, "primarily due to"),
+        (
+            2,
+            ("SAM2-DVIS",),
+            "mBIoU",
+            57.2,
+            "boundary accuracy|consistent improvements in mBIoU|primarily due to",
+        ),
+        (2, ("SAM2-CAVIS",), "mVC8", 85.0, "competitive"),
+        (3, ("I-SAM2_base", ""), "mBIoU", 22.0, "worst performance"),
+        (3, ("I-CFFM", "MiT-B0"), "mVC16", 82.9, "drastic decline"),
+        (4, ("1",), "mIoU", 39.1, "negligible impact"),
+        (4, ("8",), "mVC8", 88.6, "a consistent improvement"),
+        (5, ("64",), "wIoU", 59.9, "minimal differences"),
+        (6, ("0.5",), "mIoU", 40.5, None),  # it loses in mVC: a balance all the same
+        (7, ("0.7",), "mVC8", 89.6, None),
+        (7, ("0.6",), "mVC8", 89.4, None),
+        (6, ("0.6",), "wIoU", 61.2, "wIoU of SAM2-CFFM MiT-B1"),
+    ],
+)
 def test_each_slip_is_found(one_data_set, number, row, metric, value, what):
     tables = repaired()
     labels = [name for name in ("method", "backbone", "setting") if name in tables[number]]

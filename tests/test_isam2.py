@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco
+from toy import clip_of, make_dataset, picture
 
 from lib import encoders, isam2, sam
-from lib.classifier import Classifier
 from lib.checkpoints import MICRO_WEIGHTS
+from lib.classifier import Classifier
 from lib.config import ClassifierConfig, MaskletSettings, VoteSettings
 from lib.data import VOID
 from lib.files import digest
@@ -17,7 +18,6 @@ from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.paths import DATA
 from lib.pixels import as_video_predictor
 from lib.tracker import encode
-from toy import clip_of, make_dataset, picture
 
 SIZE = (13, 17)
 
@@ -41,7 +41,10 @@ def slow_means(features, masks):
 @pytest.mark.parametrize("grid", [(3, 5), (13, 17), (1, 1), (20, 4)])
 def test_means_equal_those_of_the_common_grid(grid):
     rng = np.random.default_rng(0)
-    features, masks = rng.normal(size=(4, *grid)).astype(np.float32), rng.random((3, *SIZE)) < [[[0.5]], [[0.05]], [[0]]]
+    features, masks = (
+        rng.normal(size=(4, *grid)).astype(np.float32),
+        rng.random((3, *SIZE)) < [[[0.5]], [[0.05]], [[0]]],
+    )
     masks[1, 7:9, 3:12] = True
     found = isam2.mask_means(torch.from_numpy(features), masks)
     np.testing.assert_allclose(found, slow_means(features, masks), rtol=2e-5, atol=2e-6)
@@ -49,7 +52,8 @@ def test_means_equal_those_of_the_common_grid(grid):
 
 
 def test_a_cell_within_a_pixel_counts_in_part():
-    """Three cells over two pixels: of the left pixel, two thirds lie in the first cell and one third in the second."""
+    """Three cells over two pixels: of the left pixel, two thirds lie in the first cell and one third in
+    the second."""
     found = isam2.mask_means(np.array([[[3.0, 6.0, 100.0]]]), np.array([[[True, False]]]))
     assert found[0, 0] == pytest.approx(3 * 2 / 3 + 6 / 3)
 
@@ -67,7 +71,9 @@ def test_sam_encoder_gives_the_map_that_the_tracker_sees():
     with torch.inference_mode():
         features, _, sizes = encode(model, as_video_predictor(picture(3), model.image_size))
     np.testing.assert_allclose(found[1], features[-1][:, 0].T.reshape(-1, *sizes[-1]), atol=1e-4)
-    assert found.shape == (2, 128, 16, 16) and encoder.name == "sam" and encoder.digest == digest(MICRO_WEIGHTS)
+    assert (
+        found.shape == (2, 128, 16, 16) and encoder.name == "sam" and encoder.digest == digest(MICRO_WEIGHTS)
+    )
 
 
 def test_base_encoder_gives_all_scales_at_an_eighth():
@@ -94,7 +100,9 @@ def test_base_encoder_of_any_model_and_of_its_decoder():
         fused = model.decode_head.fuse(model.backbone(normalise(picture(1)[None])))
     encoder = encoders.of_base("tv3s-n0", path, "decoder")
     np.testing.assert_allclose(encoder.encode([picture(1)]), fused, atol=1e-5)
-    assert encoder.name == "tv3s-n0 decoder" and encoders.of_base("tv3s-n0", path).encode([picture(1)]).shape == (1, 8 + 16 + 48 + 96, 8, 12)
+    assert encoder.name == "tv3s-n0 decoder" and encoders.of_base("tv3s-n0", path).encode(
+        [picture(1)]
+    ).shape == (1, 8 + 16 + 48 + 96, 8, 12)
     with pytest.raises(ValueError, match="'backbone' or 'decoder'"):
         encoders.of_base("tv3s-n0", path, "head")
 
@@ -110,36 +118,63 @@ def made(masks_by_frame, ids_by_frame, starts):
     frames = []
     for masks, ids, start in zip(masks_by_frame, ids_by_frame, starts):
         rles = tuple(as_text(coco.encode(np.asfortranarray(m.astype(np.uint8)))) for m in masks)
-        frames.append(FrameMasklets(start, ids, rles, tuple(0.9 - 0.1 * k for k in range(len(ids))), (1.0,) * len(ids)))
+        frames.append(
+            FrameMasklets(start, ids, rles, tuple(0.9 - 0.1 * k for k in range(len(ids))), (1.0,) * len(ids))
+        )
     return Masklets("drawn", SIZE, MaskletSettings(), tuple(frames))
 
 
 def halves(*columns):
     """Masks of the columns before and after each given one."""
-    return [np.broadcast_to(np.arange(17) < c if left else np.arange(17) >= c, SIZE).copy() for c in columns for left in (True, False)]
+    return [
+        np.broadcast_to(np.arange(17) < c if left else np.arange(17) >= c, SIZE).copy()
+        for c in columns
+        for left in (True, False)
+    ]
 
 
 @pytest.fixture
 def scene():
-    """Three frames, a new window in the third; the left half turns positive in the second frame, over a smaller area."""
-    values = [np.where(np.arange(17) < 9, -3.0, 4.0), np.where(np.arange(17) < 4, 5.0, 4.0), np.where(np.arange(17) < 9, 2.0, -2.0)]
+    """Three frames, a new window in the third; the left half turns positive in the second frame, over a
+    smaller area."""
+    values = [
+        np.where(np.arange(17) < 9, -3.0, 4.0),
+        np.where(np.arange(17) < 4, 5.0, 4.0),
+        np.where(np.arange(17) < 9, 2.0, -2.0),
+    ]
     clip = clip_of([np.full(SIZE, t, np.uint8) for t in range(3)])
-    encoder = isam2.Encoder("toy", "", lambda images: np.stack([np.broadcast_to(values[i[0, 0, 0]], (1, *SIZE)) for i in images]))
-    masklets = made([halves(9), halves(4), [*halves(9), np.zeros(SIZE, bool)]], [(0, 1), (0, 1), (2, 3, 4)], [0, 0, 2])
+    encoder = isam2.Encoder(
+        "toy", "", lambda images: np.stack([np.broadcast_to(values[i[0, 0, 0]], (1, *SIZE)) for i in images])
+    )
+    masklets = made(
+        [halves(9), halves(4), [*halves(9), np.zeros(SIZE, bool)]], [(0, 1), (0, 1), (2, 3, 4)], [0, 0, 2]
+    )
     return encoder, clip, masklets
 
 
 def test_a_masklet_is_classified_in_each_frame_or_once(scene):
     encoder, clip, masklets = scene
-    assert [c.tolist() for c in isam2.classify(encoder, sign_classifier(), clip, masklets)] == [[0, 1], [1, 1], [1, 0, -1]]
+    assert [c.tolist() for c in isam2.classify(encoder, sign_classifier(), clip, masklets)] == [
+        [0, 1],
+        [1, 1],
+        [1, 0, -1],
+    ]
     # masklet 0: -3 over 9 columns, then 5 over 4
-    assert [c.tolist() for c in isam2.classify(encoder, sign_classifier(), clip, masklets, "masklet")] == [[0, 1], [0, 1], [1, 0, -1]]
+    assert [c.tolist() for c in isam2.classify(encoder, sign_classifier(), clip, masklets, "masklet")] == [
+        [0, 1],
+        [0, 1],
+        [1, 0, -1],
+    ]
 
 
 def test_frames_are_encoded_in_their_order(scene, monkeypatch):
     encoder, clip, masklets = scene
     monkeypatch.setattr(isam2, "BATCH", 2)
-    assert [c.tolist() for c in isam2.classify(encoder, sign_classifier(), clip, masklets)] == [[0, 1], [1, 1], [1, 0, -1]]
+    assert [c.tolist() for c in isam2.classify(encoder, sign_classifier(), clip, masklets)] == [
+        [0, 1],
+        [1, 1],
+        [1, 0, -1],
+    ]
 
 
 def test_smaller_is_painted_over_larger_and_the_rest_is_nothing_or_base():
@@ -154,7 +189,9 @@ def test_smaller_is_painted_over_larger_and_the_rest_is_nothing_or_base():
     np.testing.assert_array_equal(plain, expected)
     (filled,) = isam2.paint_classes(masklets, classes, [np.full(SIZE, 3, np.uint8)])
     np.testing.assert_array_equal(filled, np.where(expected == VOID, 3, expected))
-    (by_score,) = isam2.paint_classes(made([[large, small]], [(0, 1)], [0]), [np.array([5, 7])], None, VoteSettings(overlap="score"))
+    (by_score,) = isam2.paint_classes(
+        made([[large, small]], [(0, 1)], [0]), [np.array([5, 7])], None, VoteSettings(overlap="score")
+    )
     assert by_score[4, 4] == 5
     assert isam2.coverage(masklets) == pytest.approx(101 / (13 * 17))
 
@@ -165,7 +202,9 @@ def test_true_classes_are_the_majority_without_void():
     masks = np.zeros((3, *SIZE), bool)
     masks[0, :2], masks[1, 5:], masks[2, :2, :2] = True, True, True
     assert isam2.majority(truth, masks).tolist() == [4, -1, 2]  # 3 against 2 pixels; void alone; 2 against 2
-    assert [c.tolist() for c in isam2.true_classes(clip_of([truth]), made([masks], [(0, 1, 2)], [0]))] == [[4, -1, 2]]
+    assert [c.tolist() for c in isam2.true_classes(clip_of([truth]), made([masks], [(0, 1, 2)], [0]))] == [
+        [4, -1, 2]
+    ]
 
 
 def test_samples_are_labelled_and_spread():
@@ -175,7 +214,11 @@ def test_samples_are_labelled_and_spread():
     assert len(isam2.spread(dataset, 0, 1)) == len(isam2.spread(dataset, 9, 1)) == 5
     void, mixed = np.zeros((2, *SIZE), bool)
     void[:2], mixed[5:] = True, True
-    bright = isam2.Encoder("bright", "", lambda images: np.stack([i.transpose(2, 0, 1).astype(np.float32) for i in images]))
-    samples = isam2.gather([bright], [(dataset.clips[0], [0]), (dataset.clips[1], [2])], lambda image: np.stack([void, mixed]))
+    bright = isam2.Encoder(
+        "bright", "", lambda images: np.stack([i.transpose(2, 0, 1).astype(np.float32) for i in images])
+    )
+    samples = isam2.gather(
+        [bright], [(dataset.clips[0], [0]), (dataset.clips[1], [2])], lambda image: np.stack([void, mixed])
+    )
     assert samples.labels.tolist() == [1, 0] and samples.clips.tolist() == ["clip0", "clip1"]
     np.testing.assert_allclose(samples.vectors["bright"][:, 0], [255 * 9 / 17, 255 * 1 / 17], rtol=1e-5)

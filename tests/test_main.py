@@ -21,16 +21,33 @@ from lib.config import MaskletSettings
 from lib.data import DataMissingError, write_labels
 from lib.paths import ROOT
 
-COMMANDS = {"refine": "--stability-offset", "evaluate": "--protocol", "run": "--tables", "predict": "--checkpoint", "train": "--minutes", "check": "--profile"}
+COMMANDS = {
+    "refine": "--stability-offset",
+    "evaluate": "--protocol",
+    "run": "--tables",
+    "predict": "--checkpoint",
+    "train": "--minutes",
+    "check": "--profile",
+}
 
 
 def command(*arguments, **environment):
-    return subprocess.run([sys.executable, "-m", "lib", *map(str, arguments)], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "lib", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_help_names_every_command():
     done = command("--help")
-    assert done.returncode == 0 and all(f"\n    {name} " in done.stdout for name in COMMANDS) and "examples:" in done.stdout
+    assert (
+        done.returncode == 0
+        and all(f"\n    {name} " in done.stdout for name in COMMANDS)
+        and "examples:" in done.stdout
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -59,7 +76,17 @@ def test_evaluate(tmp_path, clips):
     done = command("evaluate", clips[0], "--truth", clips[1], "--json", tmp_path / "scores.json")
     assert done.returncode == 0, done.stderr
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert {"mIoU", "wIoU", "mBIoU", "mVC8", "mVC16", "mVC8_eq4", "mVC16_eq4", "classes", "clips"} <= scores.keys()
+    assert {
+        "mIoU",
+        "wIoU",
+        "mBIoU",
+        "mVC8",
+        "mVC16",
+        "mVC8_eq4",
+        "mVC16_eq4",
+        "classes",
+        "clips",
+    } <= scores.keys()
     assert set(scores["clips"]) == {"street", "park"} and f"{scores['mIoU']:.2f}" in done.stdout
 
 
@@ -71,7 +98,11 @@ def test_refine_wrong_input_is_one_line(tmp_path, clips):
         (frames / name).symlink_to(clips[1] / "data" / name / "origin")
     done = command("refine", frames, clips[0], tmp_path / "out")
     assert done.returncode == 2 and not (tmp_path / "out").exists() and done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and "street/00000003.png: expected a prediction" in done.stderr
+    assert (
+        len(done.stderr.splitlines()) == 1
+        and done.stderr.startswith("error: ")
+        and "street/00000003.png: expected a prediction" in done.stderr
+    )
 
 
 def test_refine_passes_its_options_on(tmp_path, clips, monkeypatch, capsys):
@@ -80,14 +111,39 @@ def test_refine_passes_its_options_on(tmp_path, clips, monkeypatch, capsys):
     masks = np.random.default_rng(0).random((18, 2, 13, 17)) < 0.4
     make_masklets([masks[:9], masks[9:]], settings).save(tmp_path / "masklets" / "origin.json")
     options = "--window 9 --grid 8 --iou 0.5 --stability 0.7 --stability-offset 1.0 --clean-px 4 --overlap score --vote masklet --checkpoint tiny"
-    arguments = ["refine", str(clips[1] / "data/street/origin"), str(clips[0] / "street"), str(tmp_path / "out"), *options.split(), "--masklets", str(tmp_path / "masklets")]
+    arguments = [
+        "refine",
+        str(clips[1] / "data/street/origin"),
+        str(clips[0] / "street"),
+        str(tmp_path / "out"),
+        *options.split(),
+        "--masklets",
+        str(tmp_path / "masklets"),
+    ]
     assert cli.main(arguments) == 0
-    assert "clips refined: 1\n" in capsys.readouterr().out and len(list((tmp_path / "out/origin").iterdir())) == 18
+    assert (
+        "clips refined: 1\n" in capsys.readouterr().out
+        and len(list((tmp_path / "out/origin").iterdir())) == 18
+    )
     record = json.loads((tmp_path / "out/_refined.json").read_text())
-    expected = {"checkpoint": "tiny", "window": 9, "grid": 8, "iou": 0.5, "stability": 0.7, "stability_offset": 1.0, "nms": 0.7, "clean_px": 4, "overlap": "score", "scope": "masklet"}
+    expected = {
+        "checkpoint": "tiny",
+        "window": 9,
+        "grid": 8,
+        "iou": 0.5,
+        "stability": 0.7,
+        "stability_offset": 1.0,
+        "nms": 0.7,
+        "clean_px": 4,
+        "overlap": "score",
+        "scope": "masklet",
+    }
     assert record == expected | {"bf16": False}
     assert cli.main(arguments) == 0 and "clips refined: 0 (all were there)" in capsys.readouterr().out
-    assert cli.main([*arguments, "--objects-per-batch", "0"]) == 2 and "--objects-per-batch" in capsys.readouterr().err
+    assert (
+        cli.main([*arguments, "--objects-per-batch", "0"]) == 2
+        and "--objects-per-batch" in capsys.readouterr().err
+    )
     assert cli.main([*arguments, "--window", "0"]) == 2 and "`window`" in capsys.readouterr().err
 
 
@@ -95,11 +151,39 @@ def test_refine_passes_its_options_on(tmp_path, clips, monkeypatch, capsys):
     ("arguments", "told"),
     [
         (["refine", "{tmp}/nowhere", "{tmp}", "{tmp}/out"], "nowhere"),
-        (["refine", "{clip}", "{tmp}/predictions/street", "{tmp}/out", "--checkpoint", "{tmp}/none.pt"], "none.pt"),
+        (
+            ["refine", "{clip}", "{tmp}/predictions/street", "{tmp}/out", "--checkpoint", "{tmp}/none.pt"],
+            "none.pt",
+        ),
         (["refine", "{clip}", "{tmp}/predictions/street", "{tmp}/out", "--device", "abacus"], "--device"),
         (["evaluate", "{tmp}/predictions", "--truth", "{tmp}/truth", "--split", "test"], "test.txt"),
-        (["predict", "--model", "unet", "--checkpoint", "{tmp}/none.pt", "--data", "{tmp}/truth", "{tmp}/out"], "unet"),
-        (["train", "--model", "segformer-n0", "--dataset", "vspw", "--data", "{tmp}/nowhere", "--out", "{tmp}/w.safetensors"], "nowhere"),
+        (
+            [
+                "predict",
+                "--model",
+                "unet",
+                "--checkpoint",
+                "{tmp}/none.pt",
+                "--data",
+                "{tmp}/truth",
+                "{tmp}/out",
+            ],
+            "unet",
+        ),
+        (
+            [
+                "train",
+                "--model",
+                "segformer-n0",
+                "--dataset",
+                "vspw",
+                "--data",
+                "{tmp}/nowhere",
+                "--out",
+                "{tmp}/w.safetensors",
+            ],
+            "nowhere",
+        ),
         (["check", "--profile", "maxi"], "maxi"),
         (["run", "--refresh", "--profile", "vspw"], "--refresh"),
     ],
@@ -112,7 +196,9 @@ def test_wrong_input_is_one_line(tmp_path, clips, capsys, arguments, told):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["refines"], ["evaluate", "x"], ["evaluate", "x", "--truth", "y", "--protocol", "coco"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["refines"], ["evaluate", "x"], ["evaluate", "x", "--truth", "y", "--protocol", "coco"]]
+)
 def test_usage_errors(arguments):
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
@@ -123,10 +209,41 @@ def test_run_hands_parameters_over(monkeypatch, capsys):
     from lib import run as runner
 
     seen = []
-    monkeypatch.setattr(runner, "run", lambda *arguments, jobs: seen.append((*arguments, jobs)) or ["reports/mini/table1"])
-    parameters = {"clip": "val_003", "n": "3", "frac": "0.5", "full": "true", "models": '["a", "b"]', "text": '{"a": 1}', "odd": "NaN", "none": "null"}
-    assert cli.main(["run", "--tables", "1", "4", *(x for item in parameters.items() for x in ("-p", *item))]) == 0
-    assert seen == [("mini", ["1", "4"], "", {"clip": "val_003", "n": 3, "frac": 0.5, "full": True, "models": ["a", "b"], "text": '{"a": 1}', "odd": "NaN", "none": None}, 2)]
+    monkeypatch.setattr(
+        runner, "run", lambda *arguments, jobs: seen.append((*arguments, jobs)) or ["reports/mini/table1"]
+    )
+    parameters = {
+        "clip": "val_003",
+        "n": "3",
+        "frac": "0.5",
+        "full": "true",
+        "models": '["a", "b"]',
+        "text": '{"a": 1}',
+        "odd": "NaN",
+        "none": "null",
+    }
+    assert (
+        cli.main(["run", "--tables", "1", "4", *(x for item in parameters.items() for x in ("-p", *item))])
+        == 0
+    )
+    assert seen == [
+        (
+            "mini",
+            ["1", "4"],
+            "",
+            {
+                "clip": "val_003",
+                "n": 3,
+                "frac": 0.5,
+                "full": True,
+                "models": ["a", "b"],
+                "text": '{"a": 1}',
+                "odd": "NaN",
+                "none": None,
+            },
+            2,
+        )
+    ]
     assert capsys.readouterr().out == "reports/mini/table1\n"
 
     def fail(*_, **__):
@@ -139,14 +256,20 @@ def test_run_hands_parameters_over(monkeypatch, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_interrupt_ends_with_130(tmp_path):
-    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job inherits it ignored
+    # a background job inherits it ignored
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "import lib.evaluate, time\nlib.evaluate.evaluate = lambda *a, **k: (print('ready', flush=True), time.sleep(60))\nfrom lib.__main__ import main\nraise SystemExit(main(['evaluate', 'x', '--truth', 'y']))"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=30)
-    assert process.returncode == 130 and error == "interrupted: run the same command again to go on with what is left\n"
+    assert (
+        process.returncode == 130
+        and error == "interrupted: run the same command again to go on with what is left\n"
+    )
 
 
 # ---------------------------------------------------------------- check
@@ -154,7 +277,8 @@ def test_interrupt_ends_with_130(tmp_path):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """An empty data folder, with no SAM 2 in it or in the hub's cache, an empty cache, and a machine of known rate."""
+    """An empty data folder, with no SAM 2 in it or in the hub's cache, an empty cache, and a machine of
+    known rate."""
     import huggingface_hub
 
     from lib import cost
@@ -175,7 +299,9 @@ def test_check_says_how_to_get_what_is_missing(data, profile):
     assert not any(f.there for f in findings) and not can_run(findings)
     assert [f.kind for f in findings][:3] == ["data", "SAM 2", "base model"]
     assert str(data / profile) in findings[0].text and len({f.name for f in findings}) == len(findings)
-    remedy = {"mini": "lib.mini.train_sam", "camvid": "lib.mini.train_sam", "vspw": "download('large')"}[profile]
+    remedy = {"mini": "lib.mini.train_sam", "camvid": "lib.mini.train_sam", "vspw": "download('large')"}[
+        profile
+    ]
     assert remedy in findings[1].text
     assert ("none can be trained" in findings[2].text) == (profile == "camvid")
 
@@ -185,7 +311,9 @@ def test_check_finds_step_by_step(data, clips, capsys, monkeypatch):
     data.mkdir()
     (data / "vspw").symlink_to(truth)
     findings = check("vspw")
-    assert findings[0].there and "2 clips, 35 frames of split val" in findings[0].text and not can_run(findings)
+    assert (
+        findings[0].there and "2 clips, 35 frames of split val" in findings[0].text and not can_run(findings)
+    )
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: "/cache/large.pt")
     (data / "predictions/vspw").mkdir(parents=True)
     (data / "predictions/vspw/cffm-b1").symlink_to(predictions)
@@ -194,7 +322,11 @@ def test_check_finds_step_by_step(data, clips, capsys, monkeypatch):
     assert can_run(check("vspw", truth))  # the user's own folder
     assert cli.main(["check", "--profile", "vspw"]) == 0
     out = capsys.readouterr().out
-    assert "there    base model cffm-b1" in out and "MISSING  base model segformer-b0: neither" in out and "python -m lib run --profile vspw" in out
+    assert (
+        "there    base model cffm-b1" in out
+        and "MISSING  base model segformer-b0: neither" in out
+        and "python -m lib run --profile vspw" in out
+    )
     write_labels(predictions / "street" / "00000099.png", np.zeros((13, 17), np.uint8))
     assert cli.main(["check", "--profile", "vspw"]) == 1
     assert "MISSING  base model cffm-b1" in (out := capsys.readouterr().out) and "00000099" in out
@@ -208,7 +340,13 @@ def test_check_says_what_to_expect_where_the_data_are(data, clips, capsys):
     assert cli.main(["check", "--profile", "vspw"]) == 1
     found = capsys.readouterr().out.partition("\nWhat to expect:\n")[2].partition("\n\n")[0].splitlines()
     assert [line.partition(":")[0] for line in found] == ["  frames", "  masklets", "  time", "  memory"]
-    assert found[0] == "  frames: 35 in 2 clips of 13x17" and "assumed" in found[1] and "estimated" in found[2] and "a rate by decree" in found[2] and "GB" in found[3]
+    assert (
+        found[0] == "  frames: 35 in 2 clips of 13x17"
+        and "assumed" in found[1]
+        and "estimated" in found[2]
+        and "a rate by decree" in found[2]
+        and "GB" in found[3]
+    )
 
 
 def test_check_agrees_with_the_study_on_where_weights_lie(data, clips, monkeypatch):
@@ -224,5 +362,6 @@ def test_check_agrees_with_the_study_on_where_weights_lie(data, clips, monkeypat
     (data / "mini/weights").mkdir()
     (data / "mini/weights/segformer-n0.safetensors").write_text("")
     assert [f.name for f in check("mini") if f.there] == ["vspw", "segformer-n0"]
-    with pytest.raises((ValueError, DataMissingError), match="segformer-n0.safetensors"):  # found, and told that it is empty
+    # found, and told that it is empty
+    with pytest.raises((ValueError, DataMissingError), match="segformer-n0.safetensors"):
         study.predictions_of(opened, "segformer-n0")

@@ -23,7 +23,15 @@ def make_masklets(windows, settings=MaskletSettings(), clip="street"):
         for masks in window:
             rles = tuple(as_text(coco.encode(np.asfortranarray(mask, np.uint8))) for mask in masks)
             ids = tuple(range(first_id, first_id + n))
-            frames.append(FrameMasklets(start, ids, rles, tuple(0.95 - 0.1 * i for i in range(n)), tuple(0.9 + 0.01 * i for i in range(n))))
+            frames.append(
+                FrameMasklets(
+                    start,
+                    ids,
+                    rles,
+                    tuple(0.95 - 0.1 * i for i in range(n)),
+                    tuple(0.9 + 0.01 * i for i in range(n)),
+                )
+            )
         first_id += n
     return Masklets(clip, windows[0][0].shape[1:], settings, tuple(frames))
 
@@ -34,7 +42,9 @@ def found():
     masks = np.zeros((4, 2, 13, 17), bool)
     masks[:, 0, 2:5, 3:9], masks[::2, 1, 7:, 12:] = True, True
     nothing = np.zeros((0, 13, 17), bool)
-    return make_masklets([[*masks[:2]], [nothing], [masks[3][:1], masks[2][:1]]], MaskletSettings(window=2, grid=3, iou=0.61))
+    return make_masklets(
+        [[*masks[:2]], [nothing], [masks[3][:1], masks[2][:1]]], MaskletSettings(window=2, grid=3, iou=0.61)
+    )
 
 
 def test_round_trip(tmp_path, found):
@@ -51,13 +61,37 @@ def test_round_trip(tmp_path, found):
 def test_file_is_sa_v(tmp_path, found):
     found.save(path := tmp_path / "street.json")
     content = json.loads(path.read_text())
-    assert {k: content[k] for k in ("video_id", "video_height", "video_width", "video_frame_count", "masklet_num", "masklet_id", "masklet_type")} == {
-        "video_id": "street", "video_height": 13, "video_width": 17, "video_frame_count": 5, "masklet_num": 3, "masklet_id": [0, 1, 2], "masklet_type": "auto",
-    }  # fmt: skip
-    assert content["masklet_first_appeared_frame"] == [0, 0, 3] and content["masklet_frame_count"] == [2, 1, 2]
-    assert content["masklet_size_abs"] == [18, 30, 18] and content["masklet_size_rel"] == pytest.approx([18 / 221, 30 / 221, 18 / 221])
+    assert {
+        k: content[k]
+        for k in (
+            "video_id",
+            "video_height",
+            "video_width",
+            "video_frame_count",
+            "masklet_num",
+            "masklet_id",
+            "masklet_type",
+        )
+    } == {
+        "video_id": "street",
+        "video_height": 13,
+        "video_width": 17,
+        "video_frame_count": 5,
+        "masklet_num": 3,
+        "masklet_id": [0, 1, 2],
+        "masklet_type": "auto",
+    }
+    assert content["masklet_first_appeared_frame"] == [0, 0, 3] and content["masklet_frame_count"] == [
+        2,
+        1,
+        2,
+    ]
+    assert content["masklet_size_abs"] == [18, 30, 18] and content["masklet_size_rel"] == pytest.approx(
+        [18 / 221, 30 / 221, 18 / 221]
+    )
     assert content["masklet_stability_score"] == [0.9, 0.91, 0.9]
-    areas = np.array([[coco.area(rle) for rle in frame] for frame in content["masklet"]])  # frames x masklets, all readable by pycocotools
+    # frames x masklets, all readable by pycocotools
+    areas = np.array([[coco.area(rle) for rle in frame] for frame in content["masklet"]])
     assert areas.tolist() == [[18, 30, 0], [18, 0, 0], [0, 0, 0], [0, 0, 18], [0, 0, 18]]
     assert all(coco.decode(rle).shape == (13, 17) for frame in content["masklet"] for rle in frame)
 
@@ -77,10 +111,19 @@ def _with(**values):
 @pytest.mark.parametrize(
     "damage",
     [
-        _cut, lambda text: "", lambda text: "[1, 2]", _without("masklet"), _without("settings"), _with(frame_window_start=[0]), _with(masklet_stability_score=[]),
-        _with(masklet=[[], [], [], [], []]), _with(settings={"window": 0}), _with(settings={"windows": 32}), _with(settings=None),
+        _cut,
+        lambda text: "",
+        lambda text: "[1, 2]",
+        _without("masklet"),
+        _without("settings"),
+        _with(frame_window_start=[0]),
+        _with(masklet_stability_score=[]),
+        _with(masklet=[[], [], [], [], []]),
+        _with(settings={"window": 0}),
+        _with(settings={"windows": 32}),
+        _with(settings=None),
     ],
-)  # fmt: skip
+)
 def test_damaged_file_is_named(tmp_path, found, damage):
     found.save(path := tmp_path / "street.json")
     path.write_text(damage(path.read_text()))
@@ -99,7 +142,13 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, found, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         replace(found, clip="park").save(path)
     monkeypatch.undo()
-    broken = replace(found, frames=(*found.frames[:3], replace(found.frames[3], rles=({"size": [13, 17], "counts": b"not text"},))))
+    broken = replace(
+        found,
+        frames=(
+            *found.frames[:3],
+            replace(found.frames[3], rles=({"size": [13, 17], "counts": b"not text"},)),
+        ),
+    )
     with pytest.raises((TypeError, ValueError)):
         broken.save(path)
     assert masklets.read(path) == found

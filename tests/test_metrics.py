@@ -26,7 +26,9 @@ def random_clip(n_frames, seed, shape=(13, 17), share_wrong=0.15):
     rng = np.random.default_rng(seed)
     truth = np.kron(rng.choice([0, 1, 2, 4, V], (4, 5), p=[0.3, 0.3, 0.2, 0.1, 0.1]), np.ones((4, 4), int))
     truth = np.resize(truth, shape).astype(np.uint8)
-    predicted = np.where(rng.random(shape) < share_wrong, rng.choice([0, 1, 2, 3, 4, V], shape), truth).astype(np.uint8)
+    predicted = np.where(
+        rng.random(shape) < share_wrong, rng.choice([0, 1, 2, 3, 4, V], shape), truth
+    ).astype(np.uint8)
     frames = []
     for _ in range(n_frames):
         for frame in (truth, predicted):
@@ -46,7 +48,8 @@ def assert_same(scores, expected):
         assert scores[metric] == pytest.approx(expected[metric], abs=1e-9, nan_ok=True), metric
 
 
-# Worked by hand. Class 0: truth 3 pixels, 1 found, predicted 1. Class 1: truth 2, both found, predicted 3. The prediction
+# Worked by hand. Class 0: truth 3 pixels, 1 found, predicted 1. Class 1: truth 2, both found, predicted 3.
+# The prediction
 # on void does not count. All 5 labelled pixels are boundary, and one of them is predicted as nothing.
 TRUTH = labels([0, 0, 1], [0, 1, V])
 PREDICTED = labels([0, 1, 1], [V, 1, 0])
@@ -61,8 +64,11 @@ def test_iou_by_hand():
 
 
 def test_boundary_by_hand():
-    assert summarise(count([clip(TRUTH, PREDICTED)], 2), "paper")["mBIoU"] == pytest.approx(100 * 3 / (5 + 4 - 3))
-    # One row: the border between columns 2 and 3 reaches two pixels to each side; the frame's edge is no border.
+    assert summarise(count([clip(TRUTH, PREDICTED)], 2), "paper")["mBIoU"] == pytest.approx(
+        100 * 3 / (5 + 4 - 3)
+    )
+    # One row: the border between columns 2 and 3 reaches two pixels to each side; the frame's edge is no
+    # border.
     truth, predicted = labels([0, 0, 0, 1, 1, 1, 1]), labels([1, 0, 1, 1, 1, 1, 0])
     count_row = count_clip("row", [truth], [predicted], 2)
     assert (count_row.boundary_frames, count_row.boundary_iou) == (1, pytest.approx(3 / (4 + 4 - 3)))
@@ -73,18 +79,23 @@ def test_boundary_by_hand():
 
 
 def test_void_is_no_boundary_and_erodes_nothing():
-    far = labels([0, 0, 0, V, V, 1, 1])  # the classes are three pixels apart, one more than the square reaches
+    # the classes are three pixels apart, one more than the square reaches
+    far = labels([0, 0, 0, V, V, 1, 1])
     assert count_clip("a", [far], [far], 2).boundary_frames == 0
-    near = labels([0, 0, 0, V, 1, 1])  # columns 2 and 4 see each other; the prediction on the void between is free
+    # columns 2 and 4 see each other; the prediction on the void between is free
+    near = labels([0, 0, 0, V, 1, 1])
     counts = count_clip("a", [near], [labels([0, 0, 0, 1, 1, 0])], 2)
     assert (counts.boundary_frames, counts.boundary_iou) == (1, 1)
 
 
 def test_consistency_by_hand():
     truth = np.stack([TRUTH, TRUTH, labels([1, 0, 1], [0, 1, V])])
-    predicted = np.stack([labels([0, 0, 1], [1, 1, 0]), labels([0, 1, 1], [1, 1, 0]), labels([0, 1, 1], [0, 1, 1])])
+    predicted = np.stack(
+        [labels([0, 0, 1], [1, 1, 0]), labels([0, 1, 1], [1, 1, 0]), labels([0, 1, 1], [0, 1, 1])]
+    )
     counts = count_clip("a", truth, predicted, 2, windows=(2,))
-    # Script: the last window is lost; void is in the common area, and there as elsewhere a constant mistake is right.
+    # Script: the last window is lost; void is in the common area, and there as elsewhere a constant mistake
+    # is right.
     assert (counts.vspw_windows[0], counts.vspw_vc[0]) == (1, pytest.approx(5 / 6))
     assert (counts.eq4_windows[0], counts.eq4_vc[0]) == (2, pytest.approx(3 / 5 + 2 / 4))
     assert summarise([counts], "paper")["mVC2_eq4"] == pytest.approx(55)
@@ -157,7 +168,9 @@ def test_constant_wrong_prediction():
     truth[:, 8:] = 1
     scores = summarise(count([clip(truth, np.full_like(truth, 2), 20)]))
     assert (scores["mVC8"], scores["mVC16"]) == (100, 100)
-    assert scores["mIoU"] == scores["wIoU"] == scores["mBIoU"] == scores["mVC8_eq4"] == scores["mVC16_eq4"] == 0
+    assert (
+        scores["mIoU"] == scores["wIoU"] == scores["mBIoU"] == scores["mVC8_eq4"] == scores["mVC16_eq4"] == 0
+    )
 
 
 def test_nothing_predicted_is_a_miss_but_no_false_positive():
@@ -187,7 +200,9 @@ def test_clip_of_16_and_of_17_frames(caplog):
 def test_clip_as_long_as_the_window(n_frames, n_windows):
     counts = count_clip("a", *clip(TRUTH, TRUTH, n_frames), 2)
     assert counts.eq4_windows.tolist() == [n_windows, 0]
-    assert summarise([counts], "paper")["mVC8_eq4"] == pytest.approx(100 if n_windows else np.nan, nan_ok=True)
+    assert summarise([counts], "paper")["mVC8_eq4"] == pytest.approx(
+        100 if n_windows else np.nan, nan_ok=True
+    )
 
 
 def test_buffers_may_be_reused():
@@ -199,7 +214,10 @@ def test_buffers_may_be_reused():
             buffer[:] = frame
             yield buffer
 
-    assert_same(summarise([count_clip("a", refilled(truth), refilled(predicted), N)]), oracles.summary([(truth, predicted)], N))
+    assert_same(
+        summarise([count_clip("a", refilled(truth), refilled(predicted), N)]),
+        oracles.summary([(truth, predicted)], N),
+    )
 
 
 def test_frames_too_large_for_cv2_counts(monkeypatch):
@@ -214,7 +232,9 @@ def test_memory_does_not_grow_with_the_clip():
     def peak(n_frames):
         (truth,), (predicted,) = random_clip(1, 8, (120, 160))
         tracemalloc.start()
-        count_clip("a", (truth.copy() for _ in range(n_frames)), (predicted.copy() for _ in range(n_frames)), N)
+        count_clip(
+            "a", (truth.copy() for _ in range(n_frames)), (predicted.copy() for _ in range(n_frames)), N
+        )
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return size
@@ -227,8 +247,18 @@ def test_memory_does_not_grow_with_the_clip():
     ("truth", "predicted", "n_classes", "message"),
     [
         ([TRUTH], [PREDICTED + 2], 3, "frame 0: expected class ids 0..2 or 255 in the prediction, but got 3"),
-        ([TRUTH, TRUTH], [TRUTH, TRUTH], 1, "frame 0: expected class ids 0..0 or 255 in the truth, but got 1"),
-        ([TRUTH, TRUTH], [TRUTH], 2, "frame 1: expected as many predictions as truth frames, but the prediction ends"),
+        (
+            [TRUTH, TRUTH],
+            [TRUTH, TRUTH],
+            1,
+            "frame 0: expected class ids 0..0 or 255 in the truth, but got 1",
+        ),
+        (
+            [TRUTH, TRUTH],
+            [TRUTH],
+            2,
+            "frame 1: expected as many predictions as truth frames, but the prediction ends",
+        ),
         ([TRUTH], [TRUTH, TRUTH], 2, "the truth ends here"),
         ([TRUTH], [TRUTH.T], 2, r"expected the size of the first truth frame, \(2, 3\), but got \(3, 2\)"),
         ([TRUTH], [TRUTH.astype(int)], 2, r"expected labels \(H, W\) uint8, but got \(2, 3\) int64"),
@@ -241,7 +271,9 @@ def test_bad_frames(truth, predicted, n_classes, message):
         count_clip("a", truth, predicted, n_classes)
 
 
-@pytest.mark.parametrize("options", [{"windows": (0,)}, {"windows": ()}, {"windows": (256,)}, {"boundary_px": 4}, {"pool": "x"}])
+@pytest.mark.parametrize(
+    "options", [{"windows": (0,)}, {"windows": ()}, {"windows": (256,)}, {"boundary_px": 4}, {"pool": "x"}]
+)
 def test_bad_options(options):
     with pytest.raises(ValueError, match="Expected `"):
         count_clip("a", [TRUTH], [TRUTH], 2, **options)

@@ -40,20 +40,33 @@ def test_truth_is_what_the_renderer_draws_enlarged(root, scene):
     for t in range(N_FRAMES):
         image, labels, _ = render(scene, t)
         np.testing.assert_array_equal(clip.truth(t), labels.repeat(3, 0).repeat(3, 1))
-        assert np.abs(clip.image(t)[1::3, 1::3].astype(int) - image).mean() < 6  # every third pixel is one of the small picture; JPEG
+        # every third pixel is one of the small picture; JPEG
+        assert np.abs(clip.image(t)[1::3, 1::3].astype(int) - image).mean() < 6
 
 
 def test_json_lists_what_the_pngs_hold(root, scene):
     content = json.loads((root / "panoptic_gt_VIPSeg_val.json").read_text())
     kinds = {c["id"]: c for c in content["categories"]}
-    assert {c["name"] for c in kinds.values() if c["isthing"]} == set(THINGS) and all(VSPW_CLASSES[i] == c["name"] for i, c in kinds.items())
+    assert {c["name"] for c in kinds.values() if c["isthing"]} == set(THINGS) and all(
+        VSPW_CLASSES[i] == c["name"] for i, c in kinds.items()
+    )
     (video,), (annotated,) = content["videos"], content["annotations"]
     assert video["video_id"] == annotated["video_id"] == "vipseg_000"
-    assert [(i["id"], i["width"], i["height"]) for i in video["images"]] == [(f"{t:08d}", 1281, 720) for t in range(N_FRAMES)]
+    assert [(i["id"], i["width"], i["height"]) for i in video["images"]] == [
+        (f"{t:08d}", 1281, 720) for t in range(N_FRAMES)
+    ]
     for t, frame in enumerate(annotated["annotations"]):
-        assert frame["image_id"] == video["images"][t]["id"] and frame["file_name"] == video["images"][t]["file_name"] == f"{t:08d}.png"
-        ids, segments = decode(root / "panomasksRGB" / "vipseg_000" / frame["file_name"]), frame["segments_info"]
-        assert {s["id"]: s["area"] for s in segments} == {i: (ids == i).sum() for i in np.unique(ids[ids > 0])}
+        assert (
+            frame["image_id"] == video["images"][t]["id"]
+            and frame["file_name"] == video["images"][t]["file_name"] == f"{t:08d}.png"
+        )
+        ids, segments = (
+            decode(root / "panomasksRGB" / "vipseg_000" / frame["file_name"]),
+            frame["segments_info"],
+        )
+        assert {s["id"]: s["area"] for s in segments} == {
+            i: (ids == i).sum() for i in np.unique(ids[ids > 0])
+        }
         assert all(set(s) == {"id", "category_id", "iscrowd", "area"} and s["iscrowd"] == 0 for s in segments)
         stuff = [s["category_id"] for s in segments if not kinds[s["category_id"]]["isthing"]]
         assert len(set(stuff)) == len(stuff)
@@ -68,7 +81,11 @@ def test_an_instance_is_a_thing_of_the_scene_and_keeps_its_colour(root, scene):
             (colour,) = np.unique(ids[regions == region])
             key = region if scene.classes[region] in THINGS else scene.classes[region]
             assert colour_of.setdefault(key, colour) == colour
-    assert len(set(colour_of.values())) == len(colour_of) > len(set(scene.classes[r] for r in np.unique(regions)))
+    assert (
+        len(set(colour_of.values()))
+        == len(colour_of)
+        > len(set(scene.classes[r] for r in np.unique(regions)))
+    )
 
 
 def test_clips_are_long_enough_and_of_their_own_seeds():
@@ -81,17 +98,27 @@ def test_another_look_turns_colours_and_leaves_grey():
     np.testing.assert_allclose(third_of_a_turn @ [10, 20, 30], [30, 10, 20], atol=1e-4)
     np.testing.assert_allclose(_recolour(Look(saturation=0)) @ [10, 20, 30], [20, 20, 20], atol=1e-4)
     np.testing.assert_allclose(_recolour(vipseg.LOOK) @ [90, 90, 90], [90, 90, 90], atol=1e-4)
-    plain, other = (render(make_scene(SEEDS["vipseg"], look), 0)[0].astype(int) for look in (Look(), Look(hue_deg=90)))
+    plain, other = (
+        render(make_scene(SEEDS["vipseg"], look), 0)[0].astype(int) for look in (Look(), Look(hue_deg=90))
+    )
     assert np.abs(plain - other).mean() > 5 and plain.shape == (*SIZE, 3)
 
 
 def test_tubes_by_hand(tmp_path):
     found = Tubes()
     car, other, sky = (found.new(VSPW_CLASSES.index(name)) for name in ("car", "car", "sky"))
-    assert (car, other, sky) == (1, 2, 3) and found.ids[car] == PALETTE[VSPW_CLASSES.index("car") + 1].astype(int) @ [1, 256, 65536]
+    assert (car, other, sky) == (1, 2, 3) and found.ids[car] == PALETTE[VSPW_CLASSES.index("car") + 1].astype(
+        int
+    ) @ [1, 256, 65536]
     numbers = np.array([[3, 3, 3, 0], [0, 2, 2, 0], [0, 0, 2, 0]], np.uint16)
     sky_info, car_info = sorted(found.write(tmp_path / "v" / "f.png", numbers), key=lambda s: s["bbox"][1])
-    assert car_info == {"id": found.ids[2], "category_id": VSPW_CLASSES.index("car"), "iscrowd": 0, "bbox": [1, 1, 2, 2], "area": 3}
+    assert car_info == {
+        "id": found.ids[2],
+        "category_id": VSPW_CLASSES.index("car"),
+        "iscrowd": 0,
+        "bbox": [1, 1, 2, 2],
+        "area": 3,
+    }
     assert sky_info["bbox"] == [0, 0, 3, 1]
     np.testing.assert_array_equal(decode(tmp_path / "v" / "f.png"), np.array(found.ids)[numbers])
 
@@ -116,7 +143,12 @@ def test_what_is_interrupted_leaves_nothing_and_what_is_there_is_left_alone(tmp_
         vipseg.draw(tmp_path)
     assert list(tmp_path.iterdir()) == []
     root = vipseg.draw(tmp_path)
-    assert root == vipseg.draw(tmp_path) and len(calls) == 2 and list(root.iterdir()) == [root / "half"] and list(tmp_path.iterdir()) == [root]
+    assert (
+        root == vipseg.draw(tmp_path)
+        and len(calls) == 2
+        and list(root.iterdir()) == [root / "half"]
+        and list(tmp_path.iterdir()) == [root]
+    )
 
 
 def test_who_comes_second_takes_what_is_there(tmp_path):
@@ -130,5 +162,10 @@ def test_who_comes_second_takes_what_is_there(tmp_path):
 def test_mini_finds_its_second_data_set(root, monkeypatch):
     monkeypatch.setattr(vipseg, "draw", lambda cache: root)
     second, why = tables.open_cross(study.open_study("mini"))
-    assert not why and second.dataset.name == "vipseg" and second.profile.name == "mini-vipseg" and second.checkpoint == "micro"
+    assert (
+        not why
+        and second.dataset.name == "vipseg"
+        and second.profile.name == "mini-vipseg"
+        and second.checkpoint == "micro"
+    )
     assert second.dataset.clips[0].truth(0).max() < VOID

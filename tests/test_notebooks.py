@@ -1,4 +1,5 @@
-"""The committed notebooks: executed, thin, with literal parameters. Their outputs are compared by nbval, which would pass a stripped one."""
+"""The committed notebooks: executed, thin, with literal parameters. Their outputs are compared by nbval,
+which would pass a stripped one."""
 
 import ast
 import re
@@ -37,7 +38,11 @@ def test_is_thin(notebook):
     assert len(code(notebook)) <= 12
     for cell in code(notebook):
         assert len(cell.source.splitlines()) <= 12
-        assert not [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.For, ast.While))]
+        assert not [
+            n
+            for n in ast.walk(ast.parse(cell.source))
+            if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.For, ast.While))
+        ]
         assert not {"nbval-skip", "raises-exception"} & set(cell.metadata.get("tags", []))
 
 

@@ -42,7 +42,8 @@ def mini(tmp_path):
     folder = tmp_path / "mini"
     for name, text in {
         "table1": "# Table 1 on mini\n\n| method | mIoU |\n| --- | ---: |\n| SAM2-X | 41.2 [39.8, 42.6] |\n\n## Notes\n\n- A <script>alert(1)</script> & \\*star\\*, [x](javascript:alert).\n",
-        "cost": "# Cost of a < b & c\n\nNothing was measured here.\n", "quickstart": "",
+        "cost": "# Cost of a < b & c\n\nNothing was measured here.\n",
+        "quickstart": "",
     }.items():
         (folder / name).mkdir(parents=True)
         if text:
@@ -66,13 +67,17 @@ def test_nothing_is_fetched_from_anywhere(mini, read):
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in read.tags}
     assert all(src.startswith("data:image/png;base64,") for src in read.all("img", "src"))
     assert not re.search(r"url\(|@import|https?://", (mini / "index.html").read_text())
-    (policy,) = [a["content"] for t, a in read.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        a["content"] for t, a in read.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy.startswith("default-src 'none'")
 
 
 def test_pictures_stand_in_the_page_with_their_colours_and_words(read):
     assert read.all("img", "alt") == ["Table 1 on mini", "Table 1 on mini: by class"]
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(read.all("img", "src")[0].partition(",")[2]))).convert("RGB"))
+    pixels = np.asarray(
+        Image.open(io.BytesIO(base64.b64decode(read.all("img", "src")[0].partition(",")[2]))).convert("RGB")
+    )
     assert pixels[0, 0].tolist() == [0, 0, 0] and pixels[39, 59].tolist() == [213, 94, 0]
 
 

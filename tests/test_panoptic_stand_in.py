@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from toy import make_dataset
 
 from lib.data import VOID, VSPW_CLASSES, read_predictions
 from lib.mini import panoptic_stand_in as stand_in
 from lib.mini.tubes import Tubes
-from toy import make_dataset
 
 CAR, PERSON, ROAD, GRASS = (VSPW_CLASSES.index(name) for name in ("car", "person", "road", "grass"))
 
@@ -46,13 +46,17 @@ def test_readers_of_dvis_read_it(written):
         for t in range(len(clip)):
             labels, red = predictions[t], clip.image(t)[..., 0] > 0
             assert labels.shape == clip.size and (labels[:12] == VOID).all()
-            assert (labels[20:][red[20:]] == CAR).mean() > 0.95 and (labels[20:][~red[20:]] == ROAD).mean() > 0.95
+            assert (labels[20:][red[20:]] == CAR).mean() > 0.95 and (
+                labels[20:][~red[20:]] == ROAD
+            ).mean() > 0.95
 
 
 def test_the_json_has_the_fields_of_dvis(written):
     dataset, out = written
     content = json.loads((out / "pred.json").read_text())
-    assert set(content) == {"annotations"} and [v["video_id"] for v in content["annotations"]] == [c.name for c in dataset.clips]
+    assert set(content) == {"annotations"} and [v["video_id"] for v in content["annotations"]] == [
+        c.name for c in dataset.clips
+    ]
     for clip, video in zip(dataset.clips, content["annotations"]):
         assert [f["file_name"] for f in video["annotations"]] == [f"{name}.png" for name in clip.frames]
         tubes = {}
@@ -63,7 +67,11 @@ def test_the_json_has_the_fields_of_dvis(written):
             assert {s["id"] for s in frame["segments_info"]} == set(np.unique(ids)) - {0} and (ids == 0).any()
             for s in frame["segments_info"]:
                 rows, cols = np.nonzero(ids == s["id"])
-                assert s["bbox"] == [cols.min(), rows.min(), np.ptp(cols) + 1, np.ptp(rows) + 1] and s["area"] == len(rows) and s["iscrowd"] == 0
+                assert (
+                    s["bbox"] == [cols.min(), rows.min(), np.ptp(cols) + 1, np.ptp(rows) + 1]
+                    and s["area"] == len(rows)
+                    and s["iscrowd"] == 0
+                )
                 assert tubes.setdefault(s["id"], s["category_id"]) == s["category_id"]
         assert sorted(tubes.values()) == sorted([CAR, ROAD])  # the car moves, and stays one tube
 
@@ -87,7 +95,9 @@ def frame(*things):
 
 
 def test_two_cars_stay_two_and_a_person_is_never_a_car():
-    found, (a, b, c) = follow(frame((CAR, 1, 4), (CAR, 8, 4)), frame((CAR, 2, 4), (CAR, 9, 4)), frame((PERSON, 2, 4), (CAR, 10, 4)))
+    found, (a, b, c) = follow(
+        frame((CAR, 1, 4), (CAR, 8, 4)), frame((CAR, 2, 4), (CAR, 9, 4)), frame((PERSON, 2, 4), (CAR, 10, 4))
+    )
     left, right = a[4, 2], a[4, 9]
     assert left != right and (b[4, 3], b[4, 10]) == (left, right) and c[4, 11] == right
     assert c[4, 3] not in (left, right) and found.classes[c[4, 3]] == PERSON
@@ -109,4 +119,9 @@ def test_stuff_is_one_segment_and_specks_are_void(monkeypatch):
     classes = frame((GRASS, 5, 2), (CAR, 10, 3))
     classes[0, 0], classes[11:13, 0:2] = GRASS, CAR
     found, (numbers,) = follow(classes)
-    assert numbers[0, 0] == numbers[4, 5] and (numbers[11:13, 0:2] == 0).all() and numbers[4, 11] > 0 and sorted(found.classes[1:]) == sorted([GRASS, ROAD, CAR])
+    assert (
+        numbers[0, 0] == numbers[4, 5]
+        and (numbers[11:13, 0:2] == 0).all()
+        and numbers[4, 11] > 0
+        and sorted(found.classes[1:]) == sorted([GRASS, ROAD, CAR])
+    )

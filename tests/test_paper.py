@@ -1,4 +1,5 @@
-"""The quoted tables against values read from the paper by hand, and against what any such table must satisfy."""
+"""The quoted tables against values read from the paper by hand, and against what any such table must
+satisfy."""
 
 import math
 
@@ -8,9 +9,18 @@ from lib.paper import TABLES, default_setting, printed_changes, read_paper, read
 
 FULL = ["method", "backbone", "mIoU", "wIoU", "mBIoU", "mVC8", "mVC16"]
 ABLATION = ["setting", "mIoU", "wIoU", "mVC8", "mVC16"]
-HEADERS = {1: FULL, 2: ["method", "mIoU", "mBIoU", "mVC8", "mVC16"], 3: FULL, 4: ABLATION, 5: ABLATION, 6: ABLATION, 7: ABLATION}
+HEADERS = {
+    1: FULL,
+    2: ["method", "mIoU", "mBIoU", "mVC8", "mVC16"],
+    3: FULL,
+    4: ABLATION,
+    5: ABLATION,
+    6: ABLATION,
+    7: ABLATION,
+}
 ROWS = {1: 26, 2: 8, 3: 11, 4: 7, 5: 4, 6: 6, 7: 6}
-DASHES = {1: 7, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0}  # Table 1: mBIoU of four Segformer rows, wIoU of three TV3S rows
+# Table 1: mBIoU of four Segformer rows, wIoU of three TV3S rows
+DASHES = {1: 7, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0}
 
 # Table, label, metrics in the order of the columns: first, last and some middle rows.
 PRINTED = [
@@ -62,7 +72,8 @@ def test_metrics_are_ordered_as_their_definitions_require(number):
     table = read_paper_table(number)
     assert (table.mVC8 > table.mVC16).all()  # a window of 16 agreeing frames holds windows of 8
     if "wIoU" in table:
-        assert (table.wIoU.dropna() > table.mIoU[table.wIoU.notna()]).all()  # so in every row of the paper: catches swapped columns
+        # so in every row of the paper: catches swapped columns
+        assert (table.wIoU.dropna() > table.mIoU[table.wIoU.notna()]).all()
 
 
 @pytest.mark.parametrize("number, label, printed", PRINTED)
@@ -70,7 +81,9 @@ def test_values_are_those_of_the_paper(number, label, printed):
     labels, metrics = split(read_paper_table(number))
     row = metrics[(labels == list(label)).all(axis=1)]
     assert len(row) == 1
-    assert row.iloc[0].tolist() == pytest.approx([math.nan if value is None else value for value in printed], nan_ok=True)
+    assert row.iloc[0].tolist() == pytest.approx(
+        [math.nan if value is None else value for value in printed], nan_ok=True
+    )
 
 
 # Sums of the printed columns, added up from the paper's text: any single wrong digit shows.
@@ -107,15 +120,47 @@ def test_an_unknown_table_is_refused(number):
 def test_printed_changes_by_hand():
     changes = printed_changes(read_paper())
     assert {part: len(rows) for part, rows in changes.items()} == {
-        "refiner": 11, "cross": 4, "below": 3, "fill": 4, "encoder": 3, "trained": 3, "window": 1, "grid": 3, "iou": 5, "stability": 5}
-    assert changes["refiner"]["CFFM MiT-B1", ""] == {"mIoU": 1.8, "wIoU": 1.1, "mBIoU": 4.6, "mVC8": 0.8, "mVC16": 1.0, "mBIoU - mIoU": 2.8}
+        "refiner": 11,
+        "cross": 4,
+        "below": 3,
+        "fill": 4,
+        "encoder": 3,
+        "trained": 3,
+        "window": 1,
+        "grid": 3,
+        "iou": 5,
+        "stability": 5,
+    }
+    assert changes["refiner"]["CFFM MiT-B1", ""] == {
+        "mIoU": 1.8,
+        "wIoU": 1.1,
+        "mBIoU": 4.6,
+        "mVC8": 0.8,
+        "mVC16": 1.0,
+        "mBIoU - mIoU": 2.8,
+    }
     assert "wIoU" not in changes["refiner"]["TV3S MiT-B2", ""]  # a dash
-    assert changes["cross"]["DVIS (Swin-L, offline)", ""] == {"mIoU": 0.2, "mBIoU": 1.4, "mVC8": 0.4, "mVC16": 0.6, "mBIoU - mIoU": 1.2}
+    assert changes["cross"]["DVIS (Swin-L, offline)", ""] == {
+        "mIoU": 0.2,
+        "mBIoU": 1.4,
+        "mVC8": 0.4,
+        "mVC16": 0.6,
+        "mBIoU - mIoU": 1.2,
+    }
     assert changes["window"]["CFFM MiT-B1", "32 - 1"] == {"mIoU": 0.1, "wIoU": 0.0, "mVC8": 1.2, "mVC16": 1.2}
     assert changes["grid"]["CFFM MiT-B1", "8 - 16"]["mIoU"] == -0.5
-    assert changes["iou"]["CFFM MiT-B1", "0.9 - 0.6"]["mIoU"] == -0.6 and changes["stability"]["CFFM MiT-B1", "0.4 - 0.8"]["mIoU"] == 0.1
-    assert changes["below"]["CFFM MiT-B1", ""]["mIoU"] == -20.47 and changes["fill"]["I-SAM2 with CFFM MiT-B1", ""]["mIoU"] == 2.87
-    assert changes["fill"]["I-CFFM MiT-B2", ""]["mVC16"] == 10.3 and changes["encoder"]["I-CFFM MiT-B0", ""]["mBIoU"] == 7.8
+    assert (
+        changes["iou"]["CFFM MiT-B1", "0.9 - 0.6"]["mIoU"] == -0.6
+        and changes["stability"]["CFFM MiT-B1", "0.4 - 0.8"]["mIoU"] == 0.1
+    )
+    assert (
+        changes["below"]["CFFM MiT-B1", ""]["mIoU"] == -20.47
+        and changes["fill"]["I-SAM2 with CFFM MiT-B1", ""]["mIoU"] == 2.87
+    )
+    assert (
+        changes["fill"]["I-CFFM MiT-B2", ""]["mVC16"] == 10.3
+        and changes["encoder"]["I-CFFM MiT-B0", ""]["mBIoU"] == 7.8
+    )
     assert changes["trained"]["CFFM MiT-B0", ""]["mIoU"] == -5.5
 
 

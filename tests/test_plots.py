@@ -71,22 +71,34 @@ def simulate(rgb, machado):
     rgb = np.asarray(rgb) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear = np.clip(linear @ np.array(machado).T, 0, 1)
-    xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T / [0.9505, 1, 1.089]
+    xyz = (
+        linear
+        @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+        / [0.9505, 1, 1.089]
+    )
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
 
 
-@pytest.mark.parametrize("machado", [
-    np.eye(3),
-    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-    [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
-], ids=["all colours", "no red", "no green", "no blue"])  # fmt: skip
-@pytest.mark.parametrize("classes, used", [(VSPW_CLASSES, tuple(MINI)), (CAMVID_CLASSES, CAMVID_CLASSES)], ids=["mini", "camvid"])
+@pytest.mark.parametrize(
+    "machado",
+    [
+        np.eye(3),
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    ],
+    ids=["all colours", "no red", "no green", "no blue"],
+)
+@pytest.mark.parametrize(
+    "classes, used", [(VSPW_CLASSES, tuple(MINI)), (CAMVID_CLASSES, CAMVID_CLASSES)], ids=["mini", "camvid"]
+)
 def test_classes_that_meet_stay_apart_for_every_eye(classes, used, machado):
     palette = plots.class_palette(classes)
     lab = simulate(palette[[classes.index(name) for name in used] + [VOID]], machado)
-    nearest = min((np.linalg.norm(a - b), i, j) for (i, a), (j, b) in combinations(zip((*used, "void"), lab), 2))
+    nearest = min(
+        (np.linalg.norm(a - b), i, j) for (i, a), (j, b) in combinations(zip((*used, "void"), lab), 2)
+    )
     assert nearest[0] > 15, nearest
 
 
@@ -133,7 +145,8 @@ def test_masklet_keeps_its_colour_whatever_the_order_and_smaller_lies_on_top():
     assert (out[4, 4] == small[4, 4]).all() and (out[4, 4] != out[6, 6]).any()
     assert out[2, 4].tolist() == [255, 255, 255]  # the outline of the small one
     assert out[0, 4].tolist() == [255, 255, 255]  # and of the large one
-    assert plots.masklet_overlay(image, masks, (7, 8))[8, 0].tolist() == [80, 80, 80]  # no masklet: the frame, darker
+    # no masklet: the frame, darker
+    assert plots.masklet_overlay(image, masks, (7, 8))[8, 0].tolist() == [80, 80, 80]
     with pytest.raises(ValueError, match=r"shape \(1, 9, 9\), but got \(2, 9, 9\)"):
         plots.masklet_overlay(image, masks, (7,))
 
@@ -169,19 +182,25 @@ def test_zoom_without_difference_is_the_centre():
 
 
 def test_sheet_shows_rows_columns_and_the_classes_seen(clip):
-    fig = plots.sheet(clip, [0, 4, 8], {"truth": truth, "base": [base(t) for t in range(9)], "refined": truth}, zoom=True)
+    fig = plots.sheet(
+        clip, [0, 4, 8], {"truth": truth, "base": [base(t) for t in range(9)], "refined": truth}, zoom=True
+    )
     assert len(fig.axes) == 3 * 2 * 4
-    assert titles(fig)[:8] == ["frame", "", "truth", "", "base", "", "refined", ""] and not any(titles(fig)[8:])
+    assert titles(fig)[:8] == ["frame", "", "truth", "", "base", "", "refined", ""] and not any(
+        titles(fig)[8:]
+    )
     assert [text.get_text() for text in fig.texts if text.get_text()] == ["frame 0", "frame 4", "frame 8"]
     names = [text.get_text() for text in fig.legends[0].get_texts()]
     assert sorted(names) == ["car", "road", "sky", "tree", "void"] and names[-1] == "void"
     for handle, name in zip(fig.legends[0].legend_handles, names):
         class_id = VOID if name == "void" else VSPW_CLASSES.index(name)
-        assert to_hex(handle.get_facecolor()) == "#%02x%02x%02x" % tuple(plots.class_palette()[class_id])
+        assert to_hex(handle.get_facecolor()) == "#" + bytes(plots.class_palette()[class_id].tolist()).hex()
 
 
 def test_zoom_is_the_same_crop_of_every_column(clip):
-    fig = plots.sheet(clip, [4], {"truth": truth, "base": base, "refined": truth}, zoom=("base", "refined"), alpha=1)
+    fig = plots.sheet(
+        clip, [4], {"truth": truth, "base": base, "refined": truth}, zoom=("base", "refined"), alpha=1
+    )
     rows, cols = plots.largest_difference(base(4), truth(4))
     assert rows.start >= 4 and cols.start <= 6 <= cols.stop  # the car, not the lone pixel in the corner
     full, zoomed = fig.axes[::2], fig.axes[1::2]
@@ -212,9 +231,20 @@ def test_sheet_refuses_what_it_cannot_show(clip):
 
 
 def test_figures_look_the_same_whatever_the_notebook_has_set(clip):
-    draw = lambda: plots.strip(clip, 4, {"base": base, "truth": truth})._repr_png_() + plots.before_after(table(), title="T")._repr_png_()
+    draw = lambda: (
+        plots.strip(clip, 4, {"base": base, "truth": truth})._repr_png_()
+        + plots.before_after(table(), title="T")._repr_png_()
+    )
     plain = draw()
-    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "font.family": "monospace", "axes.grid": True, "figure.dpi": 40}):
+    with matplotlib.rc_context(
+        {
+            "font.size": 30,
+            "axes.facecolor": "red",
+            "font.family": "monospace",
+            "axes.grid": True,
+            "figure.dpi": 40,
+        }
+    ):
         assert draw() == plain
 
 
@@ -233,11 +263,22 @@ def test_a_notebook_shows_a_figure_that_ends_a_cell(clip):
 
 
 def test_gallery_shows_frames_of_several_clips_in_their_own_shape(clip):
-    wide = Clip("wide", ("0",), lambda: (13, 34), lambda t: np.zeros((13, 34, 3), np.uint8), lambda t: np.hstack([truth(t)] * 2))
-    rows = [("drive, frame 4\n+3.0", clip, 4, {"base": base, "refined": truth}), ("wide", wide, 0, {"base": wide.truth, "refined": [wide.truth(0)]})]
+    wide = Clip(
+        "wide",
+        ("0",),
+        lambda: (13, 34),
+        lambda t: np.zeros((13, 34, 3), np.uint8),
+        lambda t: np.hstack([truth(t)] * 2),
+    )
+    rows = [
+        ("drive, frame 4\n+3.0", clip, 4, {"base": base, "refined": truth}),
+        ("wide", wide, 0, {"base": wide.truth, "refined": [wide.truth(0)]}),
+    ]
     fig = plots.gallery(rows, zoom=True, title="Two clips")
     assert [text.get_text() for text in fig.texts] == ["Two clips", "drive, frame 4\n+3.0", "wide"]
-    height, width = (lambda box: (box.height * fig.get_figheight(), box.width * fig.get_figwidth()))(fig.axes[0].get_position())
+    height, width = (lambda box: (box.height * fig.get_figheight(), box.width * fig.get_figwidth()))(
+        fig.axes[0].get_position()
+    )
     assert height / width == pytest.approx(13 / 17)
     other = fig.axes[6].get_position()
     assert other.height * fig.get_figheight() / (other.width * fig.get_figwidth()) == pytest.approx(13 / 34)
@@ -252,7 +293,11 @@ def test_256_colours_keep_a_small_class_and_white():
     small = np.asarray(Image.open(io.BytesIO(small_png(Image.fromarray(photo)))).convert("RGB")).astype(int)
     assert (small[:, :40] == 255).all()
     assert abs(small[50:60, 100:120] - (37, 0, 125)).max() < 20
-    flat = np.where(np.arange(100)[:, None, None] < 50, (213, 94, 0), (0, 114, 178)).astype(np.uint8).repeat(40, 1)
+    flat = (
+        np.where(np.arange(100)[:, None, None] < 50, (213, 94, 0), (0, 114, 178))
+        .astype(np.uint8)
+        .repeat(40, 1)
+    )
     assert (np.asarray(Image.open(io.BytesIO(small_png(Image.fromarray(flat)))).convert("RGB")) == flat).all()
 
 
@@ -265,9 +310,15 @@ def masklets_of(clip):
 
 def test_masklet_sheet_counts_and_keeps_colours(clip):
     fig = plots.masklet_sheet(clip, masklets_of(clip), [0, 3, 5, 8])
-    assert titles(fig) == ["frame 0: 1 masklet, proposed", "frame 3: 1 masklet", "frame 5: 0 masklets, proposed", "frame 8: 0 masklets"]
+    assert titles(fig) == [
+        "frame 0: 1 masklet, proposed",
+        "frame 3: 1 masklet",
+        "frame 5: 0 masklets, proposed",
+        "frame 8: 0 masklets",
+    ]
     boxes = [ax.get_position().bounds for ax in fig.axes]
-    assert boxes[0][0] == boxes[2][0] and boxes[0][1] > boxes[2][1] and boxes[0][0] < boxes[1][0]  # two by two
+    # two by two
+    assert boxes[0][0] == boxes[2][0] and boxes[0][1] > boxes[2][1] and boxes[0][0] < boxes[1][0]
 
 
 def test_viewer_draws_lazily_and_leaves_a_still(clip):
@@ -277,7 +328,10 @@ def test_viewer_draws_lazily_and_leaves_a_still(clip):
     assert seen == [4] and (slider.min, slider.max) == (0, 8)
     bundle = widget._repr_mimebundle_()
     assert bundle["text/plain"] == "frame 4 of 0..8"
-    assert base64.b64decode(bundle["image/png"]) == image.value and "application/vnd.jupyter.widget-view+json" in bundle
+    assert (
+        base64.b64decode(bundle["image/png"]) == image.value
+        and "application/vnd.jupyter.widget-view+json" in bundle
+    )
     middle = image.value
     slider.value = 7
     assert seen == [4, 7] and image.value != middle
@@ -294,33 +348,56 @@ def line(method, backbone, measured=NAN, low=NAN, high=NAN, paper=NAN, metric="m
 
 
 def table(*more):
-    rows = [line(LABELS[kind].format("Segformer"), "MiT-N0", value, value - 2, value + 3)
-            for kind, value in (("base", 60.0), ("refined", 65.0), ("majority", 55.0), ("regions", 75.0))]
-    rows += [line("CFFM", "MiT-B0", paper=35.4), line("SAM2-CFFM", "MiT-B0", paper=36.7), line("Segformer", "MiT-B0", paper=32.9), *more]
+    rows = [
+        line(LABELS[kind].format("Segformer"), "MiT-N0", value, value - 2, value + 3)
+        for kind, value in (("base", 60.0), ("refined", 65.0), ("majority", 55.0), ("regions", 75.0))
+    ]
+    rows += [
+        line("CFFM", "MiT-B0", paper=35.4),
+        line("SAM2-CFFM", "MiT-B0", paper=36.7),
+        line("Segformer", "MiT-B0", paper=32.9),
+        *more,
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def dots(ax):
     """{x: (colour, filled)} of the markers in a panel."""
     found = [a for a in ax.lines if a.get_marker() not in ("None", None)]
-    return {float(a.get_xdata()[0]): (to_hex(a.get_color()).upper(), to_hex(a.get_markerfacecolor()) != "#ffffff") for a in found}
+    return {
+        float(a.get_xdata()[0]): (to_hex(a.get_color()).upper(), to_hex(a.get_markerfacecolor()) != "#ffffff")
+        for a in found
+    }
 
 
 def spans(ax):
-    return [tuple(map(float, a.get_xdata())) for a in ax.lines if a.get_marker() == "None" and len(a.get_xdata()) == 2]
+    return [
+        tuple(map(float, a.get_xdata()))
+        for a in ax.lines
+        if a.get_marker() == "None" and len(a.get_xdata()) == 2
+    ]
 
 
 def test_measured_is_filled_and_printed_is_hollow_and_apart():
     fig = plots.before_after(table(), metrics=("mIoU",), title="Table 1, mini")
     measured, paper = fig.axes
-    assert dots(measured) == {60: (BASE, True), 65: (REFINED, True), 55: ("#777777", True), 75: ("#009E73", True)}
+    assert dots(measured) == {
+        60: (BASE, True),
+        65: (REFINED, True),
+        55: ("#777777", True),
+        75: ("#009E73", True),
+    }
     assert sorted(spans(measured)) == [(53, 58), (58, 63), (63, 68), (73, 78)]
-    assert dots(paper) == {35.4: (BASE, False), 36.7: (REFINED, False)}  # without a refined one Segformer's says nothing of before and after
+    # without a refined one Segformer's says nothing of before and after
+    assert dots(paper) == {35.4: (BASE, False), 36.7: (REFINED, False)}
     assert [t.get_text() for t in measured.get_yticklabels()] == ["Segformer MiT-N0"]
     assert [t.get_text() for t in paper.get_yticklabels()] == ["CFFM MiT-B0"]
     texts = [text.get_text() for text in fig.texts]
-    assert texts == ["Table 1, mini", "Measured here, in percent (lines: 95 % interval, bootstrap over clips)",
-                     "Paper, VSPW: printed numbers, in percent (no intervals)"]
+    assert texts == [
+        "Table 1, mini",
+        "Measured here, in percent (lines: 95 % interval, bootstrap over clips)",
+        "Paper, VSPW: printed numbers, in percent (no intervals)",
+    ]
     assert not measured.get_shared_x_axes().joined(measured, paper)
 
 
@@ -339,13 +416,25 @@ def test_one_clip_has_no_interval_and_says_so():
 
 
 def test_measured_and_printed_share_a_scale_only_on_the_same_data():
-    rows = table(line("CFFM", "MiT-B1", 38.0, 37.0, 39.0, 38.5), line("SAM2-CFFM", "MiT-B1", 40.0, 39.0, 41.0, 40.3))
+    rows = table(
+        line("CFFM", "MiT-B1", 38.0, 37.0, 39.0, 38.5), line("SAM2-CFFM", "MiT-B1", 40.0, 39.0, 41.0, 40.3)
+    )
     fig = plots.before_after(rows, metrics=("mIoU",))
     measured, paper = fig.axes
-    assert measured.get_xlim() == paper.get_xlim() and measured.get_xlim()[0] < 35.4 and measured.get_xlim()[1] > 78
+    assert (
+        measured.get_xlim() == paper.get_xlim()
+        and measured.get_xlim()[0] < 35.4
+        and measured.get_xlim()[1] > 78
+    )
     assert list(dots(paper)) == [35.4, 36.7] and spans(paper) == [(35.4, 36.7)]  # joined, no intervals
-    assert {x: dots(measured)[x] for x in (38, 40, 38.5, 40.3)} == {38: (BASE, True), 40: (REFINED, True), 38.5: (BASE, False), 40.3: (REFINED, False)}
-    (row,) = {float(a.get_ydata()[0]) for a in measured.lines if list(a.get_xdata()) in ([38.5], [38.0])}  # printed beside what was measured
+    assert {x: dots(measured)[x] for x in (38, 40, 38.5, 40.3)} == {
+        38: (BASE, True),
+        40: (REFINED, True),
+        38.5: (BASE, False),
+        40.3: (REFINED, False),
+    }
+    # printed beside what was measured
+    (row,) = {float(a.get_ydata()[0]) for a in measured.lines if list(a.get_xdata()) in ([38.5], [38.0])}
     assert fig.legends[0].get_texts()[-1].get_text() == "hollow: printed in the paper"
     assert any("models not measured here" in text.get_text() for text in fig.texts)
 
@@ -354,6 +443,8 @@ def test_a_table_without_measurements_or_without_printed_numbers():
     rows = table()
     printed = plots.before_after(rows[rows["paper"].notna()], metrics=("mIoU",), paper_data="VIPSeg")
     assert len(printed.axes) == 1 and [t.get_text() for t in printed.texts][1:] == [
-        "Nothing was measured here", "Paper, VIPSeg: printed numbers, in percent (no intervals)"]
+        "Nothing was measured here",
+        "Paper, VIPSeg: printed numbers, in percent (no intervals)",
+    ]
     assert len(plots.before_after(rows[rows["measured"].notna()], metrics=("mIoU",)).axes) == 1
     assert plots.before_after(rows[:0])._repr_png_()

@@ -21,12 +21,23 @@ ROWS = [
 
 def markers(ax):
     """Values drawn: {(x, marker): (row, colour, filled)}."""
-    return {(float(a.get_xdata()[0]), a.get_marker()): (float(a.get_ydata()[0]), to_hex(a.get_color()).upper(), to_hex(a.get_markerfacecolor()) != "#ffffff")
-            for a in ax.lines if a.get_marker() not in ("None", None, "")}  # fmt: skip
+    return {
+        (float(a.get_xdata()[0]), a.get_marker()): (
+            float(a.get_ydata()[0]),
+            to_hex(a.get_color()).upper(),
+            to_hex(a.get_markerfacecolor()) != "#ffffff",
+        )
+        for a in ax.lines
+        if a.get_marker() not in ("None", None, "")
+    }
 
 
 def intervals(ax):
-    return {tuple(map(float, a.get_xdata())) for a in ax.lines if len(a.get_xdata()) == 2 and a.get_ydata()[0] == a.get_ydata()[1]}
+    return {
+        tuple(map(float, a.get_xdata()))
+        for a in ax.lines
+        if len(a.get_xdata()) == 2 and a.get_ydata()[0] == a.get_ydata()[1]
+    }
 
 
 def texts(fig):
@@ -50,17 +61,25 @@ def test_verdicts_have_their_colour_marker_and_row():
 
 def test_texts():
     fig = plots.forest(ROWS, "Claims, mini")
-    assert texts(fig)[:2] == ["Claims, mini", "Change, in points (lines: 95 % interval, paired over clips; thin and grey: other models or settings of the claim)"]
+    assert texts(fig)[:2] == [
+        "Claims, mini",
+        "Change, in points (lines: 95 % interval, paired over clips; thin and grey: other models or settings of the claim)",
+    ]
     assert texts(fig).count("Refinement raises the score") == 1
-    assert {"mIoU: A, worst of 2", "+0.3 [-0.5, +1.1]", "cannot be said", "-20.0 [-25.0, -15.0]"} <= set(texts(fig))
+    assert {"mIoU: A, worst of 2", "+0.3 [-0.5, +1.1]", "cannot be said", "-20.0 [-25.0, -15.0]"} <= set(
+        texts(fig)
+    )
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["holds", "does not hold", "cannot be said"]
-    assert len({(c, m) for c, m, _ in VERDICTS.values()}) == len({m for _, m, _ in VERDICTS.values()}) == 4  # never by colour alone
+    # never by colour alone
+    assert len({(c, m) for c, m, _ in VERDICTS.values()}) == len({m for _, m, _ in VERDICTS.values()}) == 4
 
 
 def test_one_clip_has_no_intervals():
     fig = plots.forest([("it rises", "mIoU: A", "one clip, no interval", [(1.0, NAN, NAN)])])
     assert "no intervals: they need two clips or more" in texts(fig)[1] and intervals(fig.axes[1]) == set()
-    assert {"+1.0", "one clip"} <= set(texts(fig)) and [t.get_text() for t in fig.legends[0].get_texts()] == ["one clip, no interval"]
+    assert {"+1.0", "one clip"} <= set(texts(fig)) and [t.get_text() for t in fig.legends[0].get_texts()] == [
+        "one clip, no interval"
+    ]
 
 
 def test_nothing_measured():
@@ -76,7 +95,14 @@ def test_what_is_no_row_is_refused():
 
 
 def test_nothing_runs_out_of_the_picture():
-    long = [("a claim with a name about as long as the ledger has, in bold at the left edge", "mVC16: I-SAM2 with Segformer MiT-N1, worst of 5", "does not hold", [(-41.5, -43.5, -39.5), *[HOLDS] * 4])]
+    long = [
+        (
+            "a claim with a name about as long as the ledger has, in bold at the left edge",
+            "mVC16: I-SAM2 with Segformer MiT-N1, worst of 5",
+            "does not hold",
+            [(-41.5, -43.5, -39.5), *[HOLDS] * 4],
+        )
+    ]
     picture = io.BytesIO()
     plots.forest(long * 3, "Claims").savefig(picture, format="png", dpi=100)
     pixels = np.asarray(Image.open(picture).convert("L"))

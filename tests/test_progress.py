@@ -22,5 +22,12 @@ print(resident() - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
 def test_freed_memory_stays_when_told_to():
-    returned, kept = (int(subprocess.run([sys.executable, "-c", FREED, *told], capture_output=True, text=True, check=True).stdout) for told in ([], ["keep"]))
+    returned, kept = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FREED, *told], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for told in ([], ["keep"])
+    )
     assert returned < 50e6 < 150e6 < kept

@@ -37,9 +37,15 @@ def default(function, name):
 def test_defaults_are_what_the_readings_say():
     by_item = {reading.item: reading for reading in READINGS}
     assert VoteSettings() == VoteSettings(overlap="area", scope="frame")
-    assert "larger masks are painted first" in by_item["overlapping masklets"].taken and "each frame" in by_item["scope of the vote"].taken
+    assert (
+        "larger masks are painted first" in by_item["overlapping masklets"].taken
+        and "each frame" in by_item["scope of the vote"].taken
+    )
     assert default(count_clip, "boundary_px") == 5 and "5 x 5" in by_item["boundary"].taken
-    assert default(count_clip, "pool") == "pixels" and "all classes of a frame together" in by_item["mBIoU"].taken
+    assert (
+        default(count_clip, "pool") == "pixels"
+        and "all classes of a frame together" in by_item["mBIoU"].taken
+    )
     assert default(summarise, "protocol") == "both" and "always printed" in by_item["mVC"].offered
     assert default(paint_classes, "base") is None and default(classify, "scope") == "frame"
 

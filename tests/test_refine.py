@@ -29,7 +29,10 @@ def folders(tmp_path):
             frame = tmp_path / "frames" / name / f"frame{t}.png"
             frame.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (13, 17, 3), np.uint8)).save(frame)
-            write_labels(tmp_path / "predictions" / name / f"frame{t}.png", rng.choice(np.array([0, 5, 123, 255], np.uint8), (13, 17)))
+            write_labels(
+                tmp_path / "predictions" / name / f"frame{t}.png",
+                rng.choice(np.array([0, 5, 123, 255], np.uint8), (13, 17)),
+            )
     return tmp_path / "frames", tmp_path / "predictions", tmp_path / "out"
 
 
@@ -37,7 +40,9 @@ def masklets_of(name, n_masks=3, settings=SETTINGS):
     """Masklets of a clip, the same each time."""
     rng = np.random.default_rng(CLIPS[name])
     masks = rng.random((CLIPS[name], n_masks, 13, 17)) < 0.4
-    return make_masklets([masks[t : t + settings.window] for t in range(0, len(masks), settings.window)], settings, name)
+    return make_masklets(
+        [masks[t : t + settings.window] for t in range(0, len(masks), settings.window)], settings, name
+    )
 
 
 @pytest.fixture
@@ -55,12 +60,18 @@ def work(monkeypatch):
 
 
 def test_forecast_comes_once_before_the_first_cut(folders, work, caplog, tmp_path):
-    """It is of the clips that need masklets: not of one that is finished, nor of one whose masklets are there."""
+    """It is of the clips that need masklets: not of one that is finished, nor of one whose masklets are
+    there."""
     asked = []
-    forecast = lambda sam, clips, settings, **options: asked.append(([c.name for c in clips], list(work), options)) or f"{sam}: a while"
+    forecast = lambda sam, clips, settings, **options: (
+        asked.append(([c.name for c in clips], list(work), options)) or f"{sam}: a while"
+    )
     caplog.set_level(logging.INFO, "lib")
     go(work, *folders, forecast=forecast, objects_per_batch=3)
-    assert asked == [(["park", "street"], ["load"], {"objects_per_batch": 3})] and caplog.messages[0] == "sam: a while"
+    assert (
+        asked == [(["park", "street"], ["load"], {"objects_per_batch": 3})]
+        and caplog.messages[0] == "sam: a while"
+    )
     go(work, *folders, forecast=forecast)
     (folders[2] / "street" / "frame0.png").unlink()
     go(work, *folders, forecast=forecast)
@@ -71,11 +82,17 @@ def test_forecast_comes_once_before_the_first_cut(folders, work, caplog, tmp_pat
 
 
 def go(work, *folders, votes=VoteSettings(), settings=SETTINGS, shortcuts=Shortcuts(), **options):
-    return refine_folder(*folders, lambda: work.append("load") or "sam", settings, votes, shortcuts, **options)
+    return refine_folder(
+        *folders, lambda: work.append("load") or "sam", settings, votes, shortcuts, **options
+    )
 
 
 def hashes(folder):
-    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def labels(folder, name):
@@ -92,7 +109,9 @@ def test_writes_palette_pngs_of_equal_names(folders, work, votes):
     for name in CLIPS:
         image = Image.open(out / name / "frame0.png")
         assert image.mode == "P" and image.size == (17, 13)
-        np.testing.assert_array_equal(np.array(image.getpalette()).reshape(-1, 3), PALETTE[: len(image.getpalette()) // 3])
+        np.testing.assert_array_equal(
+            np.array(image.getpalette()).reshape(-1, 3), PALETTE[: len(image.getpalette()) // 3]
+        )
         expected = list(refine_clip(labels(predictions, name), masklets_of(name), votes))
         np.testing.assert_array_equal(labels(out, name), expected)
         assert (np.array(expected) != labels(predictions, name)).any()
@@ -113,7 +132,9 @@ def test_resumes(folders, work):
 def test_shortcuts_are_remembered_and_not_mixed_with_exact_results(folders, work):
     out = folders[2]
     go(work, *folders, shortcuts=Shortcuts(every=2))
-    assert json.loads((out / "_refined.json").read_text())["every"] == 2 and "input_px" not in json.loads((out / "_refined.json").read_text())
+    assert json.loads((out / "_refined.json").read_text())["every"] == 2 and "input_px" not in json.loads(
+        (out / "_refined.json").read_text()
+    )
     (out / "park" / "frame0.png").unlink()
     with pytest.raises(DataError, match="_refined.json"):
         go(work, *folders)
@@ -130,11 +151,15 @@ def test_one_clip_takes_its_own_predictions_folder(folders, work):
 @pytest.mark.parametrize(
     ("frames", "predictions", "out"),
     [
-        ("frames", "predictions", "predictions"), ("frames", "predictions", "frames"), ("frames", "predictions", "x/../predictions/"), ("frames", "predictions", "link"),
+        ("frames", "predictions", "predictions"),
+        ("frames", "predictions", "frames"),
+        ("frames", "predictions", "x/../predictions/"),
+        ("frames", "predictions", "link"),
         ("frames/street", "predictions/street", "predictions"),  # would write into predictions/street
-        ("frames/street", "predictions/street", "frames"), ("frames", "predictions", "frames/out"),
+        ("frames/street", "predictions/street", "frames"),
+        ("frames", "predictions", "frames/out"),
     ],
-)  # fmt: skip
+)
 def test_output_never_falls_on_input(folders, work, tmp_path, frames, predictions, out):
     (tmp_path / "x").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "predictions")
@@ -169,13 +194,24 @@ def test_settings_never_mix(folders, work, tmp_path):
     go(work, *folders, checkpoint="tiny", masklets=kept)
     work.clear()
     before = hashes(tmp_path)
-    for changed in ({"votes": VoteSettings(overlap="score")}, {"settings": MaskletSettings(window=4)}, {"checkpoint": "large"}, {"autocast": True}):
+    for changed in (
+        {"votes": VoteSettings(overlap="score")},
+        {"settings": MaskletSettings(window=4)},
+        {"checkpoint": "large"},
+        {"autocast": True},
+    ):
         with pytest.raises(DataError, match="_refined.json: expected results of .* found some of .* Remedy"):
             go(work, *folders, **{"checkpoint": "tiny", **changed})
-    with pytest.raises(DataError, match="_masklets.json: expected results of {'checkpoint': 'large'}; found some of {'checkpoint': 'tiny'}"):
+    with pytest.raises(
+        DataError,
+        match="_masklets.json: expected results of {'checkpoint': 'large'}; found some of {'checkpoint': 'tiny'}",
+    ):
         go(work, *folders[:2], tmp_path / "other", checkpoint="large", masklets=kept)
     assert work == [] and hashes(tmp_path) == before
-    assert json.loads((out / "_refined.json").read_text()).items() >= {"checkpoint": "tiny", "window": 2, "overlap": "area"}.items()
+    assert (
+        json.loads((out / "_refined.json").read_text()).items()
+        >= {"checkpoint": "tiny", "window": 2, "overlap": "area"}.items()
+    )
     (out / "_refined.json").write_text("{")
     with pytest.raises(DataError, match="_refined.json"):
         go(work, *folders, checkpoint="tiny")
@@ -187,9 +223,15 @@ def test_masklets_are_kept_and_used_again(folders, work, tmp_path):
     go(work, *folders, masklets=kept)
     assert masklets.read(kept / "street.json") == masklets_of("street")
     work.clear()
-    assert go(work, frames, predictions, tmp_path / "again", votes=VoteSettings(), masklets=kept) == ["park", "street"]
+    assert go(work, frames, predictions, tmp_path / "again", votes=VoteSettings(), masklets=kept) == [
+        "park",
+        "street",
+    ]
     assert work == [] and hashes(tmp_path / "again") == hashes(out)
-    assert go(work, frames, predictions, tmp_path / "by_score", votes=VoteSettings("score"), masklets=kept) and work == []
+    assert (
+        go(work, frames, predictions, tmp_path / "by_score", votes=VoteSettings("score"), masklets=kept)
+        and work == []
+    )
 
 
 @pytest.mark.parametrize("name, settings", [("park", SETTINGS), ("street", MaskletSettings(window=3))])
@@ -218,7 +260,9 @@ def test_interruption_leaves_only_whole_frames(folders, work, monkeypatch):
 
 
 def test_no_masklet_leaves_the_prediction_and_says_so(folders, work, monkeypatch, caplog):
-    monkeypatch.setattr(refine.masklet_files, "segment", lambda sam, clip, settings, **_: masklets_of(clip.name, 0))
+    monkeypatch.setattr(
+        refine.masklet_files, "segment", lambda sam, clip, settings, **_: masklets_of(clip.name, 0)
+    )
     go(work, *folders)
     np.testing.assert_array_equal(labels(folders[2], "street"), labels(folders[1], "street"))
     assert "street: SAM 2 found no masklet in 5 of 5 frames" in caplog.text
@@ -239,9 +283,17 @@ def test_with_a_model(folders, tmp_path, caplog):
 
     caplog.set_level(logging.INFO, "lib")
     settings = MaskletSettings(window=2, grid=2, iou=0.0, stability=0.0)
-    arguments = {"settings": settings, "masklets": tmp_path / "masklets", "progress": progress, "objects_per_batch": 2, "autocast": False}
+    arguments = {
+        "settings": settings,
+        "masklets": tmp_path / "masklets",
+        "progress": progress,
+        "objects_per_batch": 2,
+        "autocast": False,
+    }
     assert refine_folder(*folders, lambda: model, **arguments) == ["park", "street"]
     assert bars == [("park", 3), ("street", 5)] and "street: 5 frames refined, " in caplog.text
     found = masklets.read(tmp_path / "masklets" / "street.json")
     assert all(f.ids for f in found.frames)
-    np.testing.assert_array_equal(labels(folders[2], "street"), list(refine_clip(labels(folders[1], "street"), found)))
+    np.testing.assert_array_equal(
+        labels(folders[2], "street"), list(refine_clip(labels(folders[1], "street"), found))
+    )

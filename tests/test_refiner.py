@@ -46,9 +46,14 @@ def test_refine_frame_against_oracle(seed):
         refined = refine_frame(semantic, masks)
         assert refined.dtype == np.uint8
         np.testing.assert_array_equal(refined, oracles.refine(semantic, masks))
-        np.testing.assert_array_equal(refine_frame(semantic[::-1, ::-1], masks[:, ::-1, ::-1]), refined[::-1, ::-1])  # views, too
+        # views, too
+        np.testing.assert_array_equal(
+            refine_frame(semantic[::-1, ::-1], masks[:, ::-1, ::-1]), refined[::-1, ::-1]
+        )
         scores = rng.choice([0.6, 0.7, 0.9], n)
-        np.testing.assert_array_equal(refine_frame(semantic, masks, scores), oracles.refine(semantic, masks, scores=scores))
+        np.testing.assert_array_equal(
+            refine_frame(semantic, masks, scores), oracles.refine(semantic, masks, scores=scores)
+        )
         np.testing.assert_array_equal(semantic, before[0])  # inputs stay
         np.testing.assert_array_equal(masks, before[1])
 
@@ -67,7 +72,9 @@ def test_by_hand():
     large = np.array([[1, 1, 1], [0, 1, 1]], bool)  # 1 twice, 2 twice, void once: a tie, so 1
     small = np.array([[0, 0, 1], [0, 0, 1]], bool)  # 2 once
     np.testing.assert_array_equal(refine_frame(semantic, np.stack([small, large])), [[1, 1, 2], [3, 1, 2]])
-    np.testing.assert_array_equal(refine_frame(semantic, np.stack([small, large]), np.array([0.7, 0.9])), [[1, 1, 1], [3, 1, 1]])
+    np.testing.assert_array_equal(
+        refine_frame(semantic, np.stack([small, large]), np.array([0.7, 0.9])), [[1, 1, 1], [3, 1, 1]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +129,12 @@ def test_refine_clip_against_oracle(scope, overlap):
         scores = found.frames[t].iou if overlap == "score" else None
         votes = None
         if scope == "masklet":
-            votes = [oracles.count_votes(np.stack([predictions[u] for u in span]), np.stack([m[i] for m in masks_of])) for i in range(len(masks_of[0]))]
+            votes = [
+                oracles.count_votes(
+                    np.stack([predictions[u] for u in span]), np.stack([m[i] for m in masks_of])
+                )
+                for i in range(len(masks_of[0]))
+            ]
         for u, masks in zip(span, masks_of):
             np.testing.assert_array_equal(refined[u], oracles.refine(predictions[u], masks, votes, scores))
         t = span.stop
@@ -133,7 +145,9 @@ def test_refine_clip_without_masklets_and_with_a_missing_prediction():
     predictions = random_labels(np.random.default_rng(0), 2)
     none = make_masklets([[np.zeros((0, H, W), bool)] * 2])
     for scope in ("frame", "masklet"):
-        np.testing.assert_array_equal(list(refine_clip(predictions, none, VoteSettings(scope=scope))), predictions)
+        np.testing.assert_array_equal(
+            list(refine_clip(predictions, none, VoteSettings(scope=scope))), predictions
+        )
     with pytest.raises(ValueError, match=r"one prediction per frame of street \(2\), but got 1"):
         next(refine_clip(predictions[:1], none))
 
@@ -143,14 +157,21 @@ def test_per_pixel_majority_against_oracle():
     predictions = random_labels(rng, 8)
     predictions[5:, :4] = 255
     found = make_masklets([[random_masks(rng, 1)] * n for n in (3, 2, 3)])
-    expected = [oracles.majority(predictions[start:end]) for start, end in ((0, 3), (3, 5), (5, 8)) for _ in range(start, end)]
+    expected = [
+        oracles.majority(predictions[start:end])
+        for start, end in ((0, 3), (3, 5), (5, 8))
+        for _ in range(start, end)
+    ]
     np.testing.assert_array_equal(list(per_pixel_majority(predictions, found)), expected)
     assert (expected[-1][:4] == 255).all() and (expected[0] != 255).any()
-    np.testing.assert_array_equal(list(per_pixel_majority(np.full_like(predictions, 255), found)), np.full_like(predictions, 255))
+    np.testing.assert_array_equal(
+        list(per_pixel_majority(np.full_like(predictions, 255), found)), np.full_like(predictions, 255)
+    )
 
 
 def test_boxes_by_any_way(rng=np.random.default_rng(3)):
-    """From masks by rows, from masks by columns, and from RLEs: the same boxes, an empty one for an empty mask."""
+    """From masks by rows, from masks by columns, and from RLEs: the same boxes, an empty one for an empty
+    mask."""
     masks = np.zeros((6, 23, 31), bool)
     for mask in masks[:5]:
         y, x = rng.integers(0, 23), rng.integers(0, 31)
@@ -162,5 +183,9 @@ def test_boxes_by_any_way(rng=np.random.default_rng(3)):
     for boxes in (refiner._boxes(masks), refiner._boxes(by_columns), frame.boxes()):
         for mask, (rows, columns) in zip(masks, boxes, strict=True):
             inside = mask[rows, columns]
-            assert inside.sum() == mask.sum() and (inside.size == 0 if not mask.any() else all((inside.any(0)[[0, -1]], inside.any(1)[[0, -1]])[i].all() for i in (0, 1)))
+            assert inside.sum() == mask.sum() and (
+                inside.size == 0
+                if not mask.any()
+                else all((inside.any(0)[[0, -1]], inside.any(1)[[0, -1]])[i].all() for i in (0, 1))
+            )
     assert refiner._boxes(np.zeros((0, 4, 4), bool)) == FrameMasklets(0, (), (), (), ()).boxes() == []

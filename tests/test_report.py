@@ -22,10 +22,16 @@ NOT_RUN = {PRINTED[0]: WHY, PRINTED[1]: WHY, PRINTED[2]: "its code needs a GPU."
 @pytest.fixture
 def table():
     lines = []
-    for row, miou, miou_interval, vc in [(MICRO, 41.25, (39.84, 42.649), 88.0), (REFINED, 43.0, (NAN, NAN), -0.0000001)]:
+    for row, miou, miou_interval, vc in [
+        (MICRO, 41.25, (39.84, 42.649), 88.0),
+        (REFINED, 43.0, (NAN, NAN), -0.0000001),
+    ]:
         lines += [(*row, "mVC8", vc, NAN, NAN, NAN), (*row, "mIoU", miou, *miou_interval, NAN)]
     for row, paper in zip(PRINTED, [(77.7, 66.6), (77.8, NAN), (77.9, 66.8)], strict=True):
-        lines += [(*row, metric, NAN, NAN, NAN, value) for metric, value in zip(("mIoU", "mVC8"), paper, strict=True)]
+        lines += [
+            (*row, metric, NAN, NAN, NAN, value)
+            for metric, value in zip(("mIoU", "mVC8"), paper, strict=True)
+        ]
     return pd.DataFrame(lines, columns=report.COLUMNS)
 
 
@@ -37,13 +43,26 @@ def figure():
 
 
 def save(out, table, figure=None, **changes):
-    values = {"not_run": NOT_RUN, "title": "Table 1 on mini", "notes": ["a note"], "provenance": {"profile": "mini", "seconds": {"all": 1.5}}}
+    values = {
+        "not_run": NOT_RUN,
+        "title": "Table 1 on mini",
+        "notes": ["a note"],
+        "provenance": {"profile": "mini", "seconds": {"all": 1.5}},
+    }
     report.save(out, table, figure=figure, **(values | changes))
 
 
 def test_wide_by_hand(table):
     lines = report.wide(table, NOT_RUN)
-    assert list(lines.columns) == ["method", "backbone", "mIoU", "mIoU (paper)", "mVC8", "mVC8 (paper)", "note"]
+    assert list(lines.columns) == [
+        "method",
+        "backbone",
+        "mIoU",
+        "mIoU (paper)",
+        "mVC8",
+        "mVC8 (paper)",
+        "note",
+    ]
     assert lines.values.tolist() == [
         ["Segformer", "micro-B0", "41.2 [39.8, 42.6]", "", "88.0", "", ""],
         ["SAM2-Segformer", "micro-B0", "43.0", "", "0.0", "", ""],
@@ -54,20 +73,34 @@ def test_wide_by_hand(table):
 
 
 def test_wide_settings_and_unprinted_metrics():
-    rows = [("SAM2-CFFM", "", setting, metric, 1.0, NAN, NAN, paper)
-            for setting in ("1", "32") for metric, paper in (("mVC16_eq4", NAN), ("wIoU", 61.1), ("seconds", NAN))]
+    rows = [
+        ("SAM2-CFFM", "", setting, metric, 1.0, NAN, NAN, paper)
+        for setting in ("1", "32")
+        for metric, paper in (("mVC16_eq4", NAN), ("wIoU", 61.1), ("seconds", NAN))
+    ]
     lines = report.wide(pd.DataFrame(rows, columns=report.COLUMNS), {})
-    assert list(lines.columns) == ["method", "setting", "wIoU", "wIoU (paper)", "mVC16_eq4", "seconds", "note"]
+    assert list(lines.columns) == [
+        "method",
+        "setting",
+        "wIoU",
+        "wIoU (paper)",
+        "mVC16_eq4",
+        "seconds",
+        "note",
+    ]
     assert lines["setting"].tolist() == ["1", "32"]
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda t: t.drop(columns="low"), "columns"),
-    (lambda t: t.assign(setting=np.nan), "setting"),
-    (lambda t: pd.concat([t, t[:1]]), "two for .*'Segformer', 'micro-B0', '', 'mVC8'"),
-    (lambda t: t.assign(method="CFFM", metric=[f"m{i}" for i in range(len(t))]), "is none"),
-    (lambda t: t.assign(measured=1.0), "holds a measurement"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.drop(columns="low"), "columns"),
+        (lambda t: t.assign(setting=np.nan), "setting"),
+        (lambda t: pd.concat([t, t[:1]]), "two for .*'Segformer', 'micro-B0', '', 'mVC8'"),
+        (lambda t: t.assign(method="CFFM", metric=[f"m{i}" for i in range(len(t))]), "is none"),
+        (lambda t: t.assign(measured=1.0), "holds a measurement"),
+    ],
+)
 def test_tables_that_are_not_tidy(table, change, message):
     with pytest.raises(ValueError, match=message):
         report.wide(change(table), NOT_RUN)
@@ -85,7 +118,9 @@ def sections(page):
 
 def test_markdown_by_hand(table):
     page = report.markdown(table, NOT_RUN, "Table 1 on mini", ["First note.", "A *second*\nnote."])
-    assert page == r"""# Table 1 on mini
+    assert (
+        page
+        == r"""# Table 1 on mini
 
 | method | backbone | mIoU | mVC8 |
 | --- | --- | ---: | ---: |
@@ -112,10 +147,14 @@ Why not:
 - First note.
 - A \*second\* note.
 """
+    )
 
 
 def test_tables_of_text_stand_before_the_numbers(table):
-    front = {"Ledger": pd.DataFrame([("it *rises*", "-1.0 | no")], columns=["claim", "verdict"]), "Slips": pd.DataFrame(columns=["what"])}
+    front = {
+        "Ledger": pd.DataFrame([("it *rises*", "-1.0 | no")], columns=["claim", "verdict"]),
+        "Slips": pd.DataFrame(columns=["what"]),
+    }
     page = report.markdown(table, NOT_RUN, "Claims on mini", ["A note."], front)
     plain = report.markdown(table, NOT_RUN, "Claims on mini", ["A note."])
     text = "## Ledger\n\n| claim | verdict |\n| --- | --- |\n| it \\*rises\\* | -1.0 \\| no |\n\n## Slips\n\nNone.\n\n## Numbers\n\n"
@@ -124,7 +163,9 @@ def test_tables_of_text_stand_before_the_numbers(table):
 
 def test_equal_reasons_are_one_line():
     rows = [("CFFM", f"MiT-B{i}", "") for i in range(20)]
-    table = pd.DataFrame([(*row, "mIoU", NAN, NAN, NAN, 40.0 + i) for i, row in enumerate(rows)], columns=report.COLUMNS)
+    table = pd.DataFrame(
+        [(*row, "mIoU", NAN, NAN, NAN, 40.0 + i) for i, row in enumerate(rows)], columns=report.COLUMNS
+    )
     page = report.markdown(table, dict.fromkeys(rows, "no weights"), "Table 1 on mini")
     assert page.count("no weights") == 1
     assert "Nothing was measured here." in page
@@ -135,9 +176,14 @@ def test_equal_reasons_are_one_line():
 def test_paper_number_never_in_a_measured_place(tmp_path, table):
     for paper in ("77.7", "77.8", "77.9", "66.6", "66.8"):
         lines = report.wide(table, NOT_RUN)
-        assert [name for name in lines if lines[name].str.contains(paper).any()] in (["mIoU (paper)"], ["mVC8 (paper)"])
+        assert [name for name in lines if lines[name].str.contains(paper).any()] in (
+            ["mIoU (paper)"],
+            ["mVC8 (paper)"],
+        )
         parts = sections(report.markdown(table, NOT_RUN, "Table 1 on mini"))
-        assert [name for name, part in parts.items() if paper in part] == ["Printed in the paper, not run here"]
+        assert [name for name, part in parts.items() if paper in part] == [
+            "Printed in the paper, not run here"
+        ]
     save(tmp_path, table)
     saved = report.read_table(tmp_path / "table.csv")
     assert saved.loc[saved["paper"].notna(), ["measured", "low", "high"]].isna().all(axis=None)
@@ -146,7 +192,11 @@ def test_paper_number_never_in_a_measured_place(tmp_path, table):
 def test_measured_row_has_the_paper_beside_it():
     table = pd.DataFrame([("CFFM", "MiT-B0", "", "mIoU", 35.0, 34.0, 36.0, 35.4)], columns=report.COLUMNS)
     page = report.markdown(table, {}, "Table 1 on vspw")
-    assert "| CFFM | MiT-B0 | 35.0 [34.0, 36.0] | 35.4 |" in page and "| mIoU (paper) |" in page and "not run" not in page
+    assert (
+        "| CFFM | MiT-B0 | 35.0 [34.0, 36.0] | 35.4 |" in page
+        and "| mIoU (paper) |" in page
+        and "not run" not in page
+    )
 
 
 def test_row_without_paper_number_is_named_all_the_same():
@@ -162,7 +212,12 @@ def test_labels_survive_markdown():
 
 def test_save_writes_all(tmp_path, table, figure):
     save(tmp_path / "new" / "table1", table, figure)
-    assert sorted(os.listdir(tmp_path / "new" / "table1")) == ["figure.png", "run.json", "table.csv", "table.md"]
+    assert sorted(os.listdir(tmp_path / "new" / "table1")) == [
+        "figure.png",
+        "run.json",
+        "table.csv",
+        "table.md",
+    ]
     csv = (tmp_path / "new" / "table1" / "table.csv").read_bytes()
     assert csv.split(b"\n")[:4] == [
         b"method,backbone,setting,metric,measured,low,high,paper",
@@ -173,11 +228,17 @@ def test_save_writes_all(tmp_path, table, figure):
     assert csv.endswith(b"\n") and b"\r" not in csv and b"-0.0" not in csv
     record = json.loads((tmp_path / "new" / "table1" / "run.json").read_text())
     assert record["title"] == "Table 1 on mini" and record["profile"] == "mini"
-    assert record["not_run"][2] == {"method": "TV3S", "backbone": "MiT-B1", "setting": "", "why": "its code needs a GPU."}
+    assert record["not_run"][2] == {
+        "method": "TV3S",
+        "backbone": "MiT-B1",
+        "setting": "",
+        "why": "its code needs a GPU.",
+    }
 
 
 def test_equal_tables_give_equal_bytes(tmp_path, table, figure):
-    by_row = [part[::-1] for _, part in table.groupby(["method", "backbone"], sort=False)]  # metrics in another order
+    # metrics in another order
+    by_row = [part[::-1] for _, part in table.groupby(["method", "backbone"], sort=False)]
     for name, some in [("a", table), ("b", table.copy()), ("c", pd.concat(by_row))]:
         save(tmp_path / name, some, figure)
     for file in ("table.csv", "table.md", "figure.png"):
@@ -189,8 +250,11 @@ def test_read_table_round_trip(tmp_path, table):
     back = report.read_table(tmp_path / "table.csv")
     assert set(back["setting"]) == {"1"} and tuple(back.columns) == report.COLUMNS
     keys = list(report.COLUMNS[:4])
-    pd.testing.assert_frame_equal(back.sort_values(keys, ignore_index=True), table.assign(setting="1").sort_values(keys, ignore_index=True),
-                                  atol=1e-6)
+    pd.testing.assert_frame_equal(
+        back.sort_values(keys, ignore_index=True),
+        table.assign(setting="1").sort_values(keys, ignore_index=True),
+        atol=1e-6,
+    )
     save(tmp_path / "again", back, not_run={})
     assert (tmp_path / "again" / "table.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
 
@@ -222,7 +286,12 @@ def test_failed_save_leaves_the_old_files(tmp_path, table, figure, monkeypatch, 
 
         monkeypatch.setattr(report.Path, "write_bytes", fail_on_the_third)
     with pytest.raises((OSError, ValueError)):
-        save(tmp_path, changed, _Broken() if fault == "figure" else figure, provenance={"x": NAN if fault == "json" else 1})
+        save(
+            tmp_path,
+            changed,
+            _Broken() if fault == "figure" else figure,
+            provenance={"x": NAN if fault == "json" else 1},
+        )
     monkeypatch.undo()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
@@ -244,7 +313,11 @@ def test_provenance(tmp_path):
     lines = "".join(f"{hashlib.sha256(text).hexdigest()}  {text.decode()}.png\n" for text in (b"a", b"b"))
     assert record["inputs"][str(tmp_path / "clip")] == hashlib.sha256(lines.encode()).hexdigest()
     assert record["versions"]["numpy"] == np.__version__ and record["device"] and record["cpu_count"] >= 1
-    assert record["parameters"] == {"window": 32} and record["seconds"] == {"track": 1.235} and record["date"].endswith("+00:00")
+    assert (
+        record["parameters"] == {"window": 32}
+        and record["seconds"] == {"track": 1.235}
+        and record["date"].endswith("+00:00")
+    )
     with pytest.raises(DataMissingError, match="absent.png"):
         provenance.provenance("mini", {}, [tmp_path / "absent.png"], {})
 
@@ -252,7 +325,10 @@ def test_provenance(tmp_path):
 def test_provenance_of_a_checkout_and_without(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     assert provenance.provenance("mini", {}, [], {})["commit"] is None
-    for arguments in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"]):
+    for arguments in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
         if provenance._git(*arguments) is None:
             pytest.skip("git is not installed")
     (tmp_path / "reports").mkdir()
@@ -278,12 +354,17 @@ def test_profile_readme(tmp_path, table, figure):
     report.profile_readme(mini)
     page = (mini / "README.md").read_text()
     assert page.startswith("# Results on the profile mini\n")
-    assert re.findall(r"^## (.*)", page, re.MULTILINE) == ["quickstart", *(f"About {name} on mini" for name in ("table1", "table2", "claims"))]
+    assert re.findall(r"^## (.*)", page, re.MULTILINE) == [
+        "quickstart",
+        *(f"About {name} on mini" for name in ("table1", "table2", "claims")),
+    ]
     assert page.count("| Segformer | micro-B0 | 41.2 [39.8, 42.6] | 88.0 |") == 3
     for name in ("table1", "table2"):
         assert f"![About {name} on mini]({name}/figure.png)" in page
     assert "claims/figure.png" not in page and "part" not in page and "empty" not in page
-    assert page.count("The latest run failed") == 1 and "failed.ipynb" in sections(page)["About table2 on mini"]
+    assert (
+        page.count("The latest run failed") == 1 and "failed.ipynb" in sections(page)["About table2 on mini"]
+    )
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (mini / link).exists(), link
     with pytest.raises(DataMissingError, match="nowhere"):
@@ -293,7 +374,9 @@ def test_profile_readme(tmp_path, table, figure):
 def test_gains_are_signed_and_named_by_their_keys():
     nan = float("nan")
     by_model = report.gains({("CFFM", "MiT-B1"): {"mIoU": (1.25, 0.4, 2.0), "mVC8": (-0.04, nan, nan)}})
-    assert by_model.to_dict("records") == [{"method": "CFFM", "backbone": "MiT-B1", "mIoU": "+1.2 [+0.4, +2.0]", "mVC8": "+0.0"}]
+    assert by_model.to_dict("records") == [
+        {"method": "CFFM", "backbone": "MiT-B1", "mIoU": "+1.2 [+0.4, +2.0]", "mVC8": "+0.0"}
+    ]
     by_value = report.gains({("8", "default"): {"mIoU": (-1.0, -2.0, 0.0)}}, ("value", "minus"))
     assert by_value.to_dict("records") == [{"value": "8", "minus": "default", "mIoU": "-1.0 [-2.0, +0.0]"}]
     with pytest.raises(ValueError):

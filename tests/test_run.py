@@ -24,11 +24,16 @@ TABLE = """from pathlib import Path
 if out:
     Path(out, "table.md").write_text(f"# A table on {profile}\\n\\nwindow {window}\\n")
 """
-LOG = "get_ipython().kernel.log.error('KeyboardInterrupt caught in kernel.')"  # as some kernels do that are stopped while they finish a cell
+# as some kernels do that are stopped while they finish a cell
+LOG = "get_ipython().kernel.log.error('KeyboardInterrupt caught in kernel.')"
 
 
 def write_notebook(path, *sources, parameters=DEFAULTS + "window = 32  # frames\n", **metadata):
-    cells = [new_markdown_cell("# Title"), new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
+    cells = [
+        new_markdown_cell("# Title"),
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        *map(new_code_cell, sources),
+    ]
     for i, cell in enumerate(cells):
         cell["id"] = f"cell-{i}"  # random otherwise
     path.parent.mkdir(exist_ok=True)
@@ -37,13 +42,22 @@ def write_notebook(path, *sources, parameters=DEFAULTS + "window = 32  # frames\
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
 
 
 def text_of(path):
     """Join what the cells of a notebook put out."""
-    outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
-    return "".join(output.get("text", "") or output.get("data", {}).get("text/plain", "") or output.get("evalue", "") for output in outputs)
+    outputs = [
+        output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])
+    ]
+    return "".join(
+        output.get("text", "") or output.get("data", {}).get("text/plain", "") or output.get("evalue", "")
+        for output in outputs
+    )
 
 
 @pytest.fixture
@@ -60,7 +74,14 @@ def no_kernel(monkeypatch):
 def test_what_a_killed_run_left_is_swept_away(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = [f".table1.{host}-{pid}.part" for host, pid in ((socket.gethostname(), dead.pid), (socket.gethostname(), os.getpid()), ("elsewhere", dead.pid))]
+    names = [
+        f".table1.{host}-{pid}.part"
+        for host, pid in (
+            (socket.gethostname(), dead.pid),
+            (socket.gethostname(), os.getpid()),
+            ("elsewhere", dead.pid),
+        )
+    ]
     for name in names:
         (tmp_path / name / "inner").mkdir(parents=True)
     runner._sweep(tmp_path)
@@ -79,13 +100,26 @@ def test_report_is_written_and_a_rerun_makes_no_difference(folders, tmp_path, ca
         results.append(contents(reports))
         (reports / "real" / "table1" / "stale.csv").write_text("of an earlier run")
     assert results[0] == results[1] and contents(notebooks) == source
-    assert set(results[0]) == {"real/README.md", "real/index.html", "real/table1/notebook.ipynb", "real/table1/table.md"}
+    assert set(results[0]) == {
+        "real/README.md",
+        "real/index.html",
+        "real/table1/notebook.ipynb",
+        "real/table1/table.md",
+    }
     assert (reports / "real" / "table1" / "table.md").read_text() == "# A table on real\n\nwindow 8\n"
     for page in ("README.md", "index.html"):
         assert "A table on real" in (reports / "real" / page).read_text()
     executed = (reports / "real" / "table1" / "notebook.ipynb").read_text()
-    assert text_of(reports / "real" / "table1" / "notebook.ipynb") == f"real {str(tmp_path / 'user {data}')!r} 8\n['real', 8]"
-    assert "papermill" not in executed and "execution\":" not in executed and "iopub" not in executed and str(reports) not in executed
+    assert (
+        text_of(reports / "real" / "table1" / "notebook.ipynb")
+        == f"real {str(tmp_path / 'user {data}')!r} 8\n['real', 8]"
+    )
+    assert (
+        "papermill" not in executed
+        and 'execution":' not in executed
+        and "iopub" not in executed
+        and str(reports) not in executed
+    )
     cells = nbformat.read(reports / "real" / "table1" / "notebook.ipynb", as_version=4).cells
     assert [cell.execution_count for cell in cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
     assert 'out = "."' in cells[2].source
@@ -97,10 +131,15 @@ def test_failure_keeps_the_good_report_and_goes_on(folders):
     write_notebook(notebooks / "02_cross.ipynb", TABLE)
     bad = write_notebook(notebooks / "01_refiner.ipynb", TABLE)
     run("mini", notebooks=notebooks, reports=reports)
-    good, stamp = contents(reports / "mini" / "table1"), (reports / "mini" / "table1" / "table.md").stat().st_mtime_ns
+    good, stamp = (
+        contents(reports / "mini" / "table1"),
+        (reports / "mini" / "table1" / "table.md").stat().st_mtime_ns,
+    )
     write_notebook(bad, TABLE.replace("A table", "A bad table"), "print('before')", "1 / 0", "print('never')")
     write_notebook(notebooks / "02_cross.ipynb", TABLE.replace("A table", "A newer table"))
-    with pytest.raises(RunError, match=r"1 of 2 notebooks failed(?s:.*)01_refiner.ipynb: ZeroDivisionError: division by zero"):
+    with pytest.raises(
+        RunError, match=r"1 of 2 notebooks failed(?s:.*)01_refiner.ipynb: ZeroDivisionError: division by zero"
+    ):
         run("mini", notebooks=notebooks, reports=reports)
     after = contents(reports / "mini" / "table1")
     assert "before" in text_of(reports / "mini" / "table1" / "failed.ipynb")
@@ -124,7 +163,10 @@ def test_a_killed_process_still_ends_in_a_message_and_a_page(folders):
     assert (reports / "mini" / "README.md").exists() and (reports / "mini" / "index.html").exists()
 
 
-@pytest.mark.parametrize("source, message", [("import os; os._exit(3)", "DeadKernel"), ("import sys; sys.exit()", "stopped before")])
+@pytest.mark.parametrize(
+    "source, message",
+    [("import os; os._exit(3)", "DeadKernel"), ("import sys; sys.exit()", "stopped before")],
+)
 def test_a_notebook_that_does_not_reach_its_end_has_failed(folders, source, message):
     notebooks, reports = folders
     write_notebook(notebooks / "08_cost.ipynb", TABLE, source, "1")
@@ -148,14 +190,24 @@ for _ in range(600):
 """
     for i in (2, 3):
         write_notebook(notebooks / f"0{i}_x.ipynb", wait.format(here=str(tmp_path), i=i))
-    write_notebook(notebooks / "01_time.ipynb", f"from pathlib import Path\nsorted(p.name for p in Path({str(tmp_path)!r}).glob('*_[0-9]'))", timed=True)
+    write_notebook(
+        notebooks / "01_time.ipynb",
+        f"from pathlib import Path\nsorted(p.name for p in Path({str(tmp_path)!r}).glob('*_[0-9]'))",
+        timed=True,
+    )
     run("mini", notebooks=notebooks, reports=reports)
-    assert "['begun_2', 'begun_3']" in text_of(reports / "mini" / "table2" / "notebook.ipynb")  # either waited for the other
-    assert "['begun_2', 'begun_3', 'ended_2', 'ended_3']" in text_of(reports / "mini" / "table1" / "notebook.ipynb")
+    # either waited for the other
+    assert "['begun_2', 'begun_3']" in text_of(reports / "mini" / "table2" / "notebook.ipynb")
+    assert "['begun_2', 'begun_3', 'ended_2', 'ended_3']" in text_of(
+        reports / "mini" / "table1" / "notebook.ipynb"
+    )
 
 
 def test_the_notebook_that_measures_time_says_so():
-    timed = {path.stem: bool(nbformat.read(path, as_version=4).metadata.get("timed")) for path in find_notebooks(ROOT / "notebooks")}
+    timed = {
+        path.stem: bool(nbformat.read(path, as_version=4).metadata.get("timed"))
+        for path in find_notebooks(ROOT / "notebooks")
+    }
     assert [name for name, alone in timed.items() if alone] == ["08_cost"]
 
 
@@ -181,9 +233,12 @@ def test_kernel_sees_the_runners_world(folders, monkeypatch):
     notebooks, reports = folders
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     monkeypatch.delenv("PYDEVD_DISABLE_FILE_VALIDATION", raising=False)
-    write_notebook(notebooks / "00_quickstart.ipynb", "import sys, pickle, lib.paths, lib.run as run\n"
-                   "from pathlib import Path\n"
-                   "Path(out, 'world').write_bytes(pickle.dumps([sys.executable, run.__file__, str(lib.paths.REPORTS), str(lib.paths.DATA)]))")
+    write_notebook(
+        notebooks / "00_quickstart.ipynb",
+        "import sys, pickle, lib.paths, lib.run as run\n"
+        "from pathlib import Path\n"
+        "Path(out, 'world').write_bytes(pickle.dumps([sys.executable, run.__file__, str(lib.paths.REPORTS), str(lib.paths.DATA)]))",
+    )
     run("mini", notebooks=notebooks, reports=os.path.relpath(reports))
     executable, module, seen, data = pickle.loads((reports / "mini" / "quickstart" / "world").read_bytes())
     assert (executable, module, seen) == (sys.executable, runner.__file__, str(reports))
@@ -204,15 +259,24 @@ def test_unknown_parameter_is_refused(folders, no_kernel):
     assert not reports.exists()
 
 
-@pytest.mark.parametrize(("profile", "checkpoint", "shared"), [("mini", "", True), ("vspw", "", False), ("camvid", "large", False), ("vspw", "micro", True)])
+@pytest.mark.parametrize(
+    ("profile", "checkpoint", "shared"),
+    [("mini", "", True), ("vspw", "", False), ("camvid", "large", False), ("vspw", "micro", True)],
+)
 def test_notebooks_side_by_side_share_the_cores(folders, monkeypatch, profile, checkpoint, shared):
     """But for a released model, for which the others wait anyway."""
     notebooks, reports = folders
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for name in ("04_window", "05_grid"):
-        write_notebook(notebooks / f"{name}.ipynb", "import os\nprint(os.environ.get('OMP_NUM_THREADS', 0))", parameters=DEFAULTS + 'checkpoint = ""\n')
+        write_notebook(
+            notebooks / f"{name}.ipynb",
+            "import os\nprint(os.environ.get('OMP_NUM_THREADS', 0))",
+            parameters=DEFAULTS + 'checkpoint = ""\n',
+        )
     threads = max(1, os.cpu_count() // 2) if shared else 0
-    for folder in run(profile, parameters={"checkpoint": checkpoint}, notebooks=notebooks, reports=reports, jobs=2):
+    for folder in run(
+        profile, parameters={"checkpoint": checkpoint}, notebooks=notebooks, reports=reports, jobs=2
+    ):
         assert text_of(folder / "notebook.ipynb") == f"{threads}\n"
     assert "OMP_NUM_THREADS" not in os.environ
 
@@ -234,17 +298,21 @@ def test_parameters_reach_only_who_knows_them(folders, monkeypatch):
     assert list(given) == ["01_refiner.ipynb", "05_grid.ipynb"]
 
 
-@pytest.mark.parametrize("value", [(1, 2), Path("x"), {"a": 1}, float("nan"), np.float64(0.5), np.int64(1), [1, (2,)]])
+@pytest.mark.parametrize(
+    "value", [(1, 2), Path("x"), {"a": 1}, float("nan"), np.float64(0.5), np.int64(1), [1, (2,)]]
+)
 def test_only_json_goes_in(folders, no_kernel, value):
     write_notebook(folders[0] / "01_refiner.ipynb")
     with pytest.raises(ValueError, match="`window` to be a JSON scalar or list"):
         run("mini", parameters={"window": value}, notebooks=folders[0], reports=folders[1])
 
 
-@pytest.mark.parametrize("value", ["it's \"x\" \\ {é}", -1, 0.5, True, None, [], [1, [0.1, "a"]]])
+@pytest.mark.parametrize("value", ['it\'s "x" \\ {é}', -1, 0.5, True, None, [], [1, [0.1, "a"]]])
 def test_json_arrives_as_it_is(tmp_path, value):
     path = write_notebook(tmp_path / "01_a.ipynb")
-    papermill.execute_notebook(path, tmp_path / "o.ipynb", {"window": value}, prepare_only=True, kernel_name="python3")
+    papermill.execute_notebook(
+        path, tmp_path / "o.ipynb", {"window": value}, prepare_only=True, kernel_name="python3"
+    )
     source = nbformat.read(tmp_path / "o.ipynb", as_version=4).cells[2].source
     scope = {}
     exec(source, scope)
@@ -264,7 +332,10 @@ def test_missing_numbers_data_and_profiles(folders, no_kernel):
         run("mini", data="absent", notebooks=notebooks, reports=reports)
     with pytest.raises(ValueError, match="plain name"):
         run("../mini", notebooks=notebooks, reports=reports)
-    assert [path.name for path in find_notebooks(notebooks, ["1", 0, "01"])] == ["00_quickstart.ipynb", "01_refiner.ipynb"]
+    assert [path.name for path in find_notebooks(notebooks, ["1", 0, "01"])] == [
+        "00_quickstart.ipynb",
+        "01_refiner.ipynb",
+    ]
     write_notebook(notebooks / "01_again.ipynb")
     with pytest.raises(ValueError, match="01_again.ipynb and 01_refiner.ipynb"):
         find_notebooks(notebooks)
@@ -272,16 +343,26 @@ def test_missing_numbers_data_and_profiles(folders, no_kernel):
 
 def test_report_folders():
     names = ["00_quickstart", "01_refiner", "04_window", "07_stability", "08_cost", "09_claims"]
-    assert [report_folder(f"{name}.ipynb") for name in names] == ["quickstart", "table1", "table4", "table7", "cost", "claims"]
+    assert [report_folder(f"{name}.ipynb") for name in names] == [
+        "quickstart",
+        "table1",
+        "table4",
+        "table7",
+        "cost",
+        "claims",
+    ]
 
 
-@pytest.mark.parametrize("parameters, message", [
-    (DEFAULTS + "window = 4 * 8", r"`window = 4 \* 8`"),
-    (DEFAULTS + "import os", "`import os`"),
-    (DEFAULTS + "a = b = 1", "`a = b = 1`"),
-    (DEFAULTS + "%matplotlib inline", "%matplotlib inline"),
-    ('profile = "mini"\nout = ""', "data is not among"),
-])
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        (DEFAULTS + "window = 4 * 8", r"`window = 4 \* 8`"),
+        (DEFAULTS + "import os", "`import os`"),
+        (DEFAULTS + "a = b = 1", "`a = b = 1`"),
+        (DEFAULTS + "%matplotlib inline", "%matplotlib inline"),
+        ('profile = "mini"\nout = ""', "data is not among"),
+    ],
+)
 def test_parameters_cells_that_would_mislead(folders, no_kernel, parameters, message):
     write_notebook(folders[0] / "01_refiner.ipynb", parameters=parameters)
     with pytest.raises(ValueError, match=message):
@@ -289,8 +370,16 @@ def test_parameters_cells_that_would_mislead(folders, no_kernel, parameters, mes
 
 
 def test_parameters_cell_is_the_first(tmp_path):
-    path = write_notebook(tmp_path / "01_a.ipynb", parameters=DEFAULTS + "windows = [8, -16]  # frames\n# why\niou = 0.6")
-    assert read_parameters(path) == {"profile": "mini", "data": "", "out": "", "windows": [8, -16], "iou": 0.6}
+    path = write_notebook(
+        tmp_path / "01_a.ipynb", parameters=DEFAULTS + "windows = [8, -16]  # frames\n# why\niou = 0.6"
+    )
+    assert read_parameters(path) == {
+        "profile": "mini",
+        "data": "",
+        "out": "",
+        "windows": [8, -16],
+        "iou": 0.6,
+    }
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, new_code_cell("import lib"))
     nbformat.write(notebook, path)
@@ -300,17 +389,26 @@ def test_parameters_cell_is_the_first(tmp_path):
 
 def test_refresh_writes_outputs_in_place(folders):
     notebooks, _ = folders
-    good = write_notebook(notebooks / "01_refiner.ipynb", SHOW, "import os; os.getcwd() == " + repr(str(notebooks)))
+    good = write_notebook(
+        notebooks / "01_refiner.ipynb", SHOW, "import os; os.getcwd() == " + repr(str(notebooks))
+    )
     bad = write_notebook(notebooks / "02_cross.ipynb", "1 / 0")
     cells = nbformat.read(good, as_version=4).cells
     before = bad.read_bytes()
     for _ in range(2):
-        with pytest.raises(RunError, match="1 of 2 notebooks failed and are as before:\n02_cross.ipynb: ZeroDivisionError"):
+        with pytest.raises(
+            RunError, match="1 of 2 notebooks failed and are as before:\n02_cross.ipynb: ZeroDivisionError"
+        ):
             refresh(notebooks)
-    assert bad.read_bytes() == before and sorted(os.listdir(notebooks)) == ["01_refiner.ipynb", "02_cross.ipynb"]
+    assert bad.read_bytes() == before and sorted(os.listdir(notebooks)) == [
+        "01_refiner.ipynb",
+        "02_cross.ipynb",
+    ]
     after = nbformat.read(good, as_version=4)
     assert text_of(good) == "mini '' 32\n['mini', 32]True"
-    assert [(cell.id, cell.source, cell.metadata) for cell in after.cells] == [(cell.id, cell.source, cell.metadata) for cell in cells]
+    assert [(cell.id, cell.source, cell.metadata) for cell in after.cells] == [
+        (cell.id, cell.source, cell.metadata) for cell in cells
+    ]
     assert [cell.execution_count for cell in after.cells[1:]] == [1, 2, 3]
     assert set(after.metadata) == {"kernelspec", "language_info"} and after.metadata.kernelspec == KERNEL
     assert refresh(notebooks, [1]) == [good] and nbformat.read(good, as_version=4) == after
@@ -323,9 +421,17 @@ def test_refresh_wants_the_offline_defaults(folders, no_kernel):
 
 
 def test_strip_leaves_nothing_that_changes():
-    cell = new_code_cell("x", metadata={"tags": [], "papermill": {}, "execution": {"iopub.status.busy": "now"}}, outputs=[
-        nbformat.v4.new_output("display_data", {WIDGET: {"model_id": "random"}, "text/plain": "a slider"})])
-    notebook = new_notebook(cells=[cell], metadata={"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3.11.4"}})
+    cell = new_code_cell(
+        "x",
+        metadata={"tags": [], "papermill": {}, "execution": {"iopub.status.busy": "now"}},
+        outputs=[
+            nbformat.v4.new_output("display_data", {WIDGET: {"model_id": "random"}, "text/plain": "a slider"})
+        ],
+    )
+    notebook = new_notebook(
+        cells=[cell],
+        metadata={"papermill": {}, "widgets": {}, "language_info": {"name": "python", "version": "3.11.4"}},
+    )
     strip(notebook)
     assert cell.metadata == {} and cell.outputs[0].data == {"text/plain": "a slider"}
     assert notebook.metadata == {"kernelspec": KERNEL, "language_info": {"name": "python"}}
@@ -333,11 +439,19 @@ def test_strip_leaves_nothing_that_changes():
 
 def test_report_saved_from_a_notebook(folders):
     notebooks, reports = folders
-    write_notebook(notebooks / "04_window.ipynb", """import pandas as pd
+    write_notebook(
+        notebooks / "04_window.ipynb",
+        """import pandas as pd
 from lib import report
 table = pd.DataFrame([("SAM2", "", "32", "mIoU", 1.0, 0.5, 1.5, float("nan"))], columns=report.COLUMNS)
-report.save(out, table, {}, None, "Table 4 on mini", [], {"profile": profile})""")
+report.save(out, table, {}, None, "Table 4 on mini", [], {"profile": profile})""",
+    )
     run("mini", notebooks=notebooks, reports=reports)
-    assert sorted(os.listdir(reports / "mini" / "table4")) == ["notebook.ipynb", "run.json", "table.csv", "table.md"]
+    assert sorted(os.listdir(reports / "mini" / "table4")) == [
+        "notebook.ipynb",
+        "run.json",
+        "table.csv",
+        "table.md",
+    ]
     assert read_table(reports / "mini" / "table4" / "table.csv")["setting"].tolist() == ["32"]
     assert "## Table 4 on mini" in (reports / "mini" / "README.md").read_text()

@@ -39,8 +39,16 @@ def tiny(tmp_path_factory):
 
 def test_names():
     assert list(checkpoints.OFFICIAL) == NAMES + [f"sam2.0-{name}" for name in NAMES]
-    assert checkpoints.OFFICIAL["base-plus"] == ("configs/sam2.1/sam2.1_hiera_b+.yaml", "facebook/sam2.1-hiera-base-plus", "sam2.1_hiera_base_plus.pt")
-    assert checkpoints.OFFICIAL["sam2.0-tiny"] == ("configs/sam2/sam2_hiera_t.yaml", "facebook/sam2-hiera-tiny", "sam2_hiera_tiny.pt")
+    assert checkpoints.OFFICIAL["base-plus"] == (
+        "configs/sam2.1/sam2.1_hiera_b+.yaml",
+        "facebook/sam2.1-hiera-base-plus",
+        "sam2.1_hiera_base_plus.pt",
+    )
+    assert checkpoints.OFFICIAL["sam2.0-tiny"] == (
+        "configs/sam2/sam2_hiera_t.yaml",
+        "facebook/sam2-hiera-tiny",
+        "sam2_hiera_tiny.pt",
+    )
     with pytest.raises(ValueError, match="tiny, small, base-plus, large.*'huge'"):
         sam.official("huge")
 
@@ -55,10 +63,13 @@ def test_official_file_loads(tiny):
 
 @pytest.mark.parametrize("name", checkpoints.OFFICIAL)
 def test_configuration_is_read_off_the_tensors(name):
-    """Names and shapes as the configuration inside sam2 makes them; building the large models would take long."""
+    """Names and shapes as the configuration inside sam2 makes them; building the large models would take
+    long."""
     config = compose(config_name=checkpoints.OFFICIAL[name][0]).model
     trunk = config.image_encoder.trunk
-    tensors = {"image_encoder.trunk.patch_embed.proj.weight": torch.empty(trunk.embed_dim, 3, 7, 7, device="meta")}
+    tensors = {
+        "image_encoder.trunk.patch_embed.proj.weight": torch.empty(trunk.embed_dim, 3, 7, 7, device="meta")
+    }
     for i in range(sum(trunk.get("stages", (2, 3, 16, 3)))):
         tensors[f"image_encoder.trunk.blocks.{i}.norm1.weight"] = torch.empty(trunk.embed_dim, device="meta")
     if config.get("no_obj_embed_spatial"):
@@ -78,20 +89,33 @@ def test_micro_file_loads_at_full_size(tmp_path, monkeypatch):
     torch.manual_seed(0)
     small = sam.micro(64)
     path = tmp_path / "micro.safetensors"
-    save_file({k: v.half().contiguous() if v.is_floating_point() else v.contiguous() for k, v in small.state_dict().items()}, path)
+    save_file(
+        {
+            k: v.half().contiguous() if v.is_floating_point() else v.contiguous()
+            for k, v in small.state_dict().items()
+        },
+        path,
+    )
     monkeypatch.setattr(checkpoints, "MICRO_WEIGHTS", path)
     for loaded in (sam.load("micro", "cpu"), sam.load(str(path), "cpu")):
         assert loaded.image_size == sam.MICRO_SIZE and not loaded.training
         assert all(p.dtype == torch.float32 for p in loaded.parameters())
-        torch.testing.assert_close(dict(loaded.named_parameters()), dict(small.named_parameters()), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            dict(loaded.named_parameters()), dict(small.named_parameters()), rtol=1e-3, atol=1e-4
+        )
     assert 3e6 < sum(p.numel() for p in small.parameters()) < 5e6
 
 
 def test_shortcuts_that_change_an_official_model(tiny):
     exact, less = tiny[0], sam.load(tiny[1], "cpu", Shortcuts(input_px=512, memories=2))
-    assert (less.image_size, less.num_maskmem, less.max_obj_ptrs_in_encoder) == (512, 3, exact.max_obj_ptrs_in_encoder)
+    assert (less.image_size, less.num_maskmem, less.max_obj_ptrs_in_encoder) == (
+        512,
+        3,
+        exact.max_obj_ptrs_in_encoder,
+    )
     ages = exact.maskmem_tpos_enc
-    assert torch.equal(less.maskmem_tpos_enc, torch.stack([ages[0], ages[1], ages[6]]))  # the last two frames, and the prompted one
+    # the last two frames, and the prompted one
+    assert torch.equal(less.maskmem_tpos_enc, torch.stack([ages[0], ages[1], ages[6]]))
     with pytest.raises(ValueError, match="at most 6"):
         sam.load(tiny[1], "cpu", Shortcuts(memories=7))
 
@@ -119,8 +143,14 @@ def _zip(content):
         ("number.pt", _zip({"model": 3})),
         ("epochs.pt", _zip({"model": {"epoch": 3}})),
         ("resnet.pt", _zip({"model": {"conv1.weight": torch.zeros(64, 3, 7, 7)}})),
-        ("width.pt", _zip({"model": {"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(97, 3, 7, 7)}})),
-        ("part.pt", _zip({"model": {"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(32, 3, 7, 7)}})),
+        (
+            "width.pt",
+            _zip({"model": {"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(97, 3, 7, 7)}}),
+        ),
+        (
+            "part.pt",
+            _zip({"model": {"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(32, 3, 7, 7)}}),
+        ),
         ("text.safetensors", lambda path: path.write_text("not a checkpoint")),
         ("other.safetensors", lambda path: save_file({"backbone.x": torch.zeros(2)}, path)),
     ],
@@ -142,24 +172,32 @@ def test_truncated_file(tmp_path, tiny, keep):
 
 
 def test_missing_file_and_unreachable_hub(tmp_path, monkeypatch):
-    with pytest.raises(DataMissingError, match="huge: expected a SAM 2 checkpoint file or one of micro, tiny.*Remedy"):
+    with pytest.raises(
+        DataMissingError, match="huge: expected a SAM 2 checkpoint file or one of micro, tiny.*Remedy"
+    ):
         sam.load("huge", "cpu")
     monkeypatch.setattr(checkpoints, "MICRO_WEIGHTS", tmp_path / "micro.safetensors")
     with pytest.raises(DataMissingError, match="micro.safetensors"):
         sam.load("micro", "cpu")
-    with pytest.raises(DataMissingError, match=r"^sam2.1_hiera_large.pt: .* at facebook/sam2.1-hiera-large; .*\(ConnectionError\). Remedy: fetch sam2.1_hiera_large.pt"):
+    with pytest.raises(
+        DataMissingError,
+        match=r"^sam2.1_hiera_large.pt: .* at facebook/sam2.1-hiera-large; .*\(ConnectionError\). Remedy: fetch sam2.1_hiera_large.pt",
+    ):
         sam.load("large", "cpu")
 
 
 def test_hub_gives_the_file_of_the_name(tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *names: asked.append(names) or str(tiny[1]))
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *names: asked.append(names) or str(tiny[1])
+    )
     assert checkpoints.weights_of("tiny") == tiny[1]
     assert asked == [("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt")]
 
 
 def test_quickened_is_equal_up_to_rounding(monkeypatch):
-    """Memory encoder, mask decoder and memory attention give what sam2's own classes give, for the channel counts of micro, official included."""
+    """Memory encoder, mask decoder and memory attention give what sam2's own classes give, for the channel
+    counts of micro, official included."""
     torch.manual_seed(0)
     for channels in (4, 16, 64, 256):
         stock, x = LayerNorm2d(channels), torch.randn(2, channels, 9, 11)
@@ -172,19 +210,47 @@ def test_quickened_is_equal_up_to_rounding(monkeypatch):
     quick = sam.quicken(copy.deepcopy(stock))
     frame, masks = torch.randn(1, 128, 8, 8).expand(3, -1, -1, -1), 20 * torch.rand(3, 1, 128, 128) - 10
     with torch.inference_mode():
-        expected, found = (m.memory_encoder(frame, masks, skip_mask_sigmoid=True)["vision_features"] for m in (stock, quick))
-    assert torch.allclose(found, expected, atol=1e-4) and not torch.equal(expected, torch.zeros_like(expected))
-    clicks, maps = torch.randn(3, 2, 128), [torch.randn(1, c, s, s) for c, s in ((16, 32), (32, 16), (128, 8))]
+        expected, found = (
+            m.memory_encoder(frame, masks, skip_mask_sigmoid=True)["vision_features"] for m in (stock, quick)
+        )
+    assert torch.allclose(found, expected, atol=1e-4) and not torch.equal(
+        expected, torch.zeros_like(expected)
+    )
+    clicks, maps = (
+        torch.randn(3, 2, 128),
+        [torch.randn(1, c, s, s) for c, s in ((16, 32), (32, 16), (128, 8))],
+    )
     with torch.inference_mode():
-        expected, found = (m.sam_mask_decoder.predict_masks(maps[2], m.sam_prompt_encoder.get_dense_pe(), clicks, torch.zeros(3, 128, 8, 8), True, maps[:2])[0] for m in (stock, quick))
+        expected, found = (
+            m.sam_mask_decoder.predict_masks(
+                maps[2],
+                m.sam_prompt_encoder.get_dense_pe(),
+                clicks,
+                torch.zeros(3, 128, 8, 8),
+                True,
+                maps[:2],
+            )[0]
+            for m in (stock, quick)
+        )
     assert torch.allclose(found, expected, atol=1e-4) and expected.std() > 0.01
-    frame, memories, turned = torch.randn(3, 64, 128), torch.randn(3, 3 * 64 + 8, 32), {"num_k_exclude_rope": 8}
+    frame, memories, turned = (
+        torch.randn(3, 64, 128),
+        torch.randn(3, 3 * 64 + 8, 32),
+        {"num_k_exclude_rope": 8},
+    )
     for side, many in ((8, 256), (8, 5), (4, 256)):  # 4: frames of another size than the model was built for
         monkeypatch.setattr(sam, "QUERIES_AT_ONCE", many)
         n, keys = side**2, [*range(3 * side**2), *range(192, 200)]
         with torch.inference_mode():
             layers = (m.memory_attention.layers[0] for m in (stock, quick))
-            expected, found = (layer.cross_attn_image(frame[:, :n], memories[:, keys] + 1, memories[:, keys], **turned) for layer in layers)
+            expected, found = (
+                layer.cross_attn_image(frame[:, :n], memories[:, keys] + 1, memories[:, keys], **turned)
+                for layer in layers
+            )
         assert torch.allclose(found, expected, atol=1e-5) and expected.std() > 0.01
-    assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {sam.FusedLayerNorm2d, sam.FewKeysAttention, sam.NarrowMemoryAttention}
+    assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {
+        sam.FusedLayerNorm2d,
+        sam.FewKeysAttention,
+        sam.NarrowMemoryAttention,
+    }
     assert quick.state_dict().keys() == stock.state_dict().keys()

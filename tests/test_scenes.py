@@ -36,7 +36,9 @@ def test_a_seed_is_a_clip(scene):
     assert [a.tobytes() for a in render(make_scene(SEEDS["val"] + 3, n_frames=N_FRAMES), 5)] == drawn
     render(scene, 6)
     assert [a.tobytes() for a in render(scene, 5)] == drawn  # frames may be drawn in any order
-    assert all(a != b.tobytes() for a, b in zip(drawn, render(make_scene(SEEDS["val"] + 4, n_frames=N_FRAMES), 5)))
+    assert all(
+        a != b.tobytes() for a, b in zip(drawn, render(make_scene(SEEDS["val"] + 4, n_frames=N_FRAMES), 5))
+    )
 
 
 @pytest.mark.parametrize("seed", [SEEDS["val"], SEEDS["val"] + 1, SEEDS["train"] + 5])

@@ -4,13 +4,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from toy import clip_of
 
 from lib import scores, study
 from lib.boundary import accuracy_by_distance
 from lib.config import PROFILES
 from lib.data import Dataset
 from lib.metrics import ClipCounts
-from toy import clip_of
 
 
 @pytest.fixture
@@ -38,16 +38,25 @@ def test_other_labels_or_another_truth_are_counted_anew(run):
     (b,) = scores.score(run, wrong, lambda clip: "wrong")
     assert a.correct_px.sum() > b.correct_px.sum()
     (clip,) = run.dataset.clips
-    other = replace(run, dataset=replace(run.dataset, clips=(replace(clip, read_truth=lambda t: np.zeros((13, 17), np.uint8)),)))
+    other = replace(
+        run,
+        dataset=replace(
+            run.dataset, clips=(replace(clip, read_truth=lambda t: np.zeros((13, 17), np.uint8)),)
+        ),
+    )
     (c,) = scores.score(other, right, lambda clip: "right")
     assert c.truth_px[0] == 20 * 13 * 17 != a.truth_px[0]
 
 
 def test_counts_near_the_boundary_are_those_of_the_clip_and_kept(run):
     calls = []
-    moved = lambda by: (lambda clip: calls.append(by) or [np.roll(clip.truth(t), by) for t in range(len(clip))], lambda clip: f"moved by {by}")
+    moved = lambda by: (
+        lambda clip: calls.append(by) or [np.roll(clip.truth(t), by) for t in range(len(clip))],
+        lambda clip: f"moved by {by}",
+    )
     ((first,),) = scores.score_near_boundary(run, [moved(1)])
-    (again,), (other,) = scores.score_near_boundary(run, [moved(1), moved(2)])  # only what is not kept is counted
+    # only what is not kept is counted
+    (again,), (other,) = scores.score_near_boundary(run, [moved(1), moved(2)])
     assert calls == [1, 2] and first.dtype == again.dtype == np.int64
     (clip,) = run.dataset.clips
     truths = [clip.truth(t) for t in range(len(clip))]

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from seeded import assert_digest, seeded, seeded_features, seeded_head, seeded_input
 
 from lib.data import DataError, DataMissingError
-from lib.segmentors import build, load, start_from, names
+from lib.segmentors import build, load, names, start_from
 from lib.segmentors.mit import WIDTHS, MiT
 from lib.segmentors.segformer import MLPDecoder
 
@@ -26,7 +26,12 @@ B1_BY_FRAME = 0.030325, 0.629065, 0.27493, [0.56572, 0.47589, 0.62266, 0.79992]
 def test_mit_equals_the_original():
     image = seeded_input("img", (1, 3, 96, 160))
     c1, c2, c3, c4 = seeded(MiT("b0"), "backbone.")(image)
-    assert [tuple(c.shape) for c in (c1, c2, c3, c4)] == [(1, 32, 24, 40), (1, 64, 12, 20), (1, 160, 6, 10), (1, 256, 3, 5)]
+    assert [tuple(c.shape) for c in (c1, c2, c3, c4)] == [
+        (1, 32, 24, 40),
+        (1, 64, 12, 20),
+        (1, 160, 6, 10),
+        (1, 256, 3, 5),
+    ]
     assert_digest(c1, -0.044544, 1.012050, -0.67922, [1.64481, 1.71993, 0.61380, -0.32083])
     assert_digest(c4, 0.008260, 0.995807, 0.64129, [-1.10902, -1.78801, -1.73686, -1.70649])
     with torch.device("meta"):  # its 81 M weights need no first values
@@ -44,14 +49,18 @@ def test_decoder_equals_the_original(width, digest):
     assert_digest(logits, *digest)
 
 
-@pytest.mark.parametrize("name, digest", [("cffm-b0", B0_BY_FRAME), ("mrcfa-b1", B1_BY_FRAME), ("tv3s-b1", B1_BY_FRAME)])
+@pytest.mark.parametrize(
+    "name, digest", [("cffm-b0", B0_BY_FRAME), ("mrcfa-b1", B1_BY_FRAME), ("tv3s-b1", B1_BY_FRAME)]
+)
 @torch.no_grad()
 def test_start_of_a_clip_is_segmented_frame_by_frame(name, digest):
     head, features = seeded_head(name), seeded_features(name.partition("-")[2], 5, (96, 160))
     assert_digest(head([c[:1] for c in features]), *digest)
     for n_frames in (2, 3, 5):
         logits = head([c[:n_frames] for c in features])
-        torch.testing.assert_close(logits, head([c[n_frames - 1:n_frames] for c in features]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            logits, head([c[n_frames - 1 : n_frames] for c in features]), atol=1e-5, rtol=0
+        )
 
 
 @torch.no_grad()
@@ -61,13 +70,22 @@ def test_fuse_equals_the_literal_decoder():
     features = [torch.randn(2, dim, 16 >> i, 24 >> i) for i, dim in enumerate(dims)]
     scales = []
     for i in (4, 3, 2, 1):
-        c = getattr(decoder, f"linear_c{i}").proj(features[i - 1].flatten(2).transpose(1, 2)).transpose(1, 2).reshape(2, 6, *features[i - 1].shape[2:])
+        c = (
+            getattr(decoder, f"linear_c{i}")
+            .proj(features[i - 1].flatten(2).transpose(1, 2))
+            .transpose(1, 2)
+            .reshape(2, 6, *features[i - 1].shape[2:])
+        )
         scales.append(F.interpolate(c, (16, 24), mode="bilinear"))
-    literal = decoder.linear_pred(F.relu(decoder.linear_fuse.bn(decoder.linear_fuse.conv(torch.cat(scales, 1)))))
+    literal = decoder.linear_pred(
+        F.relu(decoder.linear_fuse.bn(decoder.linear_fuse.conv(torch.cat(scales, 1))))
+    )
     torch.testing.assert_close(decoder(features), literal, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("width, count", [("b0", 3319392), ("b1", 13151424), ("b2", 24196288), ("b5", 81443008)])
+@pytest.mark.parametrize(
+    "width, count", [("b0", 3319392), ("b1", 13151424), ("b2", 24196288), ("b5", 81443008)]
+)
 def test_mit_has_the_published_number_of_parameters(width, count):
     with torch.device("meta"):
         assert sum(p.numel() for p in MiT(width).parameters()) == count
@@ -75,9 +93,18 @@ def test_mit_has_the_published_number_of_parameters(width, count):
 
 def test_names_of_parameters_are_those_of_released_checkpoints():
     keys = build("segformer-b0").state_dict().keys()
-    for key in ("backbone.patch_embed1.proj.weight", "backbone.block1.0.attn.q.weight", "backbone.block1.0.attn.sr.bias", "backbone.block4.1.attn.kv.bias",
-                "backbone.block2.1.mlp.dwconv.dwconv.weight", "backbone.norm4.weight", "decode_head.linear_c4.proj.weight",
-                "decode_head.linear_fuse.conv.weight", "decode_head.linear_fuse.bn.running_var", "decode_head.linear_pred.bias"):
+    for key in (
+        "backbone.patch_embed1.proj.weight",
+        "backbone.block1.0.attn.q.weight",
+        "backbone.block1.0.attn.sr.bias",
+        "backbone.block4.1.attn.kv.bias",
+        "backbone.block2.1.mlp.dwconv.dwconv.weight",
+        "backbone.norm4.weight",
+        "decode_head.linear_c4.proj.weight",
+        "decode_head.linear_fuse.conv.weight",
+        "decode_head.linear_fuse.bn.running_var",
+        "decode_head.linear_pred.bias",
+    ):
         assert key in keys
     assert "backbone.block4.0.attn.sr.weight" not in keys and "decode_head.linear_fuse.conv.bias" not in keys
 
@@ -90,13 +117,17 @@ def test_micro_widths(name):
     images = torch.randn(3, 3, 64, 96)
     logits = model(images)
     assert logits.shape == (3, 7, 16, 24)
-    torch.testing.assert_close(model(images[1:2])[0], logits[1], atol=1e-5, rtol=1e-4)  # frames do not see each other
+    # frames do not see each other
+    torch.testing.assert_close(model(images[1:2])[0], logits[1], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["segformer-n0", "cffm-n0", "mrcfa-n0", "tv3s-n0"])
 @torch.no_grad()
 def test_bfloat16_autocast(name, recwarn):
-    model, images = seeded(build(name, 5), ""), torch.randn(4, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    model, images = (
+        seeded(build(name, 5), ""),
+        torch.randn(4, 3, 64, 96, generator=torch.Generator().manual_seed(0)),
+    )
     labels = model(images).argmax(1)
     with torch.autocast("cpu", torch.bfloat16):
         half = model(images)
@@ -109,7 +140,9 @@ def test_all_names_build():
         with torch.device("meta"):
             model = build(name)
         assert [child for child, _ in model.named_children()] == ["backbone", "decode_head"]
-        assert (model.scale is None) == ("-n" in name) and model.n_frames == (1 if name.startswith("segformer") else 4)
+        assert (model.scale is None) == ("-n" in name) and model.n_frames == (
+            1 if name.startswith("segformer") else 4
+        )
 
 
 def test_unknown_names_are_refused():
@@ -131,7 +164,9 @@ def test_load_reads_safetensors_and_released_checkpoints(tmp_path):
     released = {f"module.{key}": value for key, value in state.items()}
     released["module.decode_head.conv_seg.weight"] = torch.zeros(124, 128, 1, 1)
     meta = {"CLASSES": ["wall"], "PALETTE": np.zeros((5, 3), np.uint8), "loss": np.float64(1), "iter": 160000}
-    torch.save({"meta": meta, "state_dict": released, "optimizer": {"state": {}}}, tmp_path / "iter_160000.pth")
+    torch.save(
+        {"meta": meta, "state_dict": released, "optimizer": {"state": {}}}, tmp_path / "iter_160000.pth"
+    )
     torch.save(state, tmp_path / "bare.pth")
     for file in ("own.safetensors", "iter_160000.pth", "bare.pth"):
         loaded = load("segformer-n0", tmp_path / file)
@@ -159,10 +194,16 @@ def test_wrong_files_are_refused(tmp_path, capsys):
     with pytest.raises(DataError, match="found none"):
         load("segformer-n0", tmp_path / "results.pth")
     state = build("segformer-n0").state_dict()
-    torch.save(state | {"decode_head.decoder_focal.blocks.0.norm1.weight": torch.ones(4)}, tmp_path / "cffm.pth")
-    with pytest.raises(DataError, match=r"weights of segformer-n0, but found tensors 1 unknown \(decode_head.decoder_focal"):
+    torch.save(
+        state | {"decode_head.decoder_focal.blocks.0.norm1.weight": torch.ones(4)}, tmp_path / "cffm.pth"
+    )
+    with pytest.raises(
+        DataError, match=r"weights of segformer-n0, but found tensors 1 unknown \(decode_head.decoder_focal"
+    ):
         load("segformer-n0", tmp_path / "cffm.pth")
-    torch.save({key: value for key, value in state.items() if key != "backbone.norm1.weight"}, tmp_path / "cut.pth")
+    torch.save(
+        {key: value for key, value in state.items() if key != "backbone.norm1.weight"}, tmp_path / "cut.pth"
+    )
     with pytest.raises(DataError, match=r"1 missing \(backbone.norm1.weight\)"):
         load("segformer-n0", tmp_path / "cut.pth")
     torch.save(state, tmp_path / "n0.pth")
@@ -172,10 +213,15 @@ def test_wrong_files_are_refused(tmp_path, capsys):
 
 def test_backbone_alone(tmp_path):
     backbone = seeded(MiT("n0"), "")
-    torch.save(backbone.state_dict() | {"head.weight": torch.zeros(1000, 96), "head.bias": torch.zeros(1000)}, tmp_path / "mit.pth")
+    torch.save(
+        backbone.state_dict() | {"head.weight": torch.zeros(1000, 96), "head.bias": torch.zeros(1000)},
+        tmp_path / "mit.pth",
+    )
     model = build("segformer-n0")
     start_from(model, tmp_path / "mit.pth")
-    assert all(torch.equal(value, backbone.state_dict()[key]) for key, value in model.backbone.state_dict().items())
+    assert all(
+        torch.equal(value, backbone.state_dict()[key]) for key, value in model.backbone.state_dict().items()
+    )
     with pytest.raises(DataError, match="the model's MiT"):
         start_from(build("segformer-n1"), tmp_path / "mit.pth")
 

@@ -10,23 +10,46 @@ from toy import make_dataset, picture
 from lib.data import read_predictions, write_labels
 from lib.progress import quiet
 from lib.segmentors import build
-from lib.segmentors.predict import contenders, normalise, predict, predict_frames, references, segment, to_labels, to_network_size
+from lib.segmentors.predict import (
+    contenders,
+    normalise,
+    predict,
+    predict_frames,
+    references,
+    segment,
+    to_labels,
+    to_network_size,
+)
 
 
-@pytest.mark.parametrize("size, scale, expected", [
-    ((480, 853), (853, 480), (480, 864)), ((480, 854), (853, 480), (480, 864)), ((480, 640), (853, 480), (480, 640)),
-    ((853, 480), (853, 480), (864, 480)), ((1080, 1920), (853, 480), (480, 864)), ((240, 427), None, (256, 448)), ((13, 17), None, (32, 32)),
-    ((360, 480), (480, 360), (384, 480)),
-])
+@pytest.mark.parametrize(
+    "size, scale, expected",
+    [
+        ((480, 853), (853, 480), (480, 864)),
+        ((480, 854), (853, 480), (480, 864)),
+        ((480, 640), (853, 480), (480, 640)),
+        ((853, 480), (853, 480), (864, 480)),
+        ((1080, 1920), (853, 480), (480, 864)),
+        ((240, 427), None, (256, 448)),
+        ((13, 17), None, (32, 32)),
+        ((360, 480), (480, 360), (384, 480)),
+    ],
+)
 def test_network_size(size, scale, expected):
     assert to_network_size(np.zeros((*size, 3), np.uint8), scale).shape == (*expected, 3)
 
 
 def test_network_size_resizes_twice():
     image = np.random.default_rng(0).integers(0, 256, (480, 854, 3), np.uint8)
-    twice = cv2.resize(cv2.resize(image, (853, 479), interpolation=cv2.INTER_LINEAR), (864, 480), interpolation=cv2.INTER_LINEAR)
+    twice = cv2.resize(
+        cv2.resize(image, (853, 479), interpolation=cv2.INTER_LINEAR),
+        (864, 480),
+        interpolation=cv2.INTER_LINEAR,
+    )
     assert (to_network_size(image, (853, 480)) == twice).all()
-    assert (to_network_size(image, (853, 480)) != cv2.resize(image, (864, 480), interpolation=cv2.INTER_LINEAR)).any()
+    assert (
+        to_network_size(image, (853, 480)) != cv2.resize(image, (864, 480), interpolation=cv2.INTER_LINEAR)
+    ).any()
 
 
 def test_normalise():
@@ -34,7 +57,9 @@ def test_normalise():
     image[0, 1, 2, 0] = 0
     out = normalise(image)
     assert out.shape == (1, 3, 2, 3)
-    assert out[0, :, 0, 0].tolist() == pytest.approx([(124 - 123.675) / 58.395, (116 - 116.28) / 57.12, (104 - 103.53) / 57.375], abs=1e-6)
+    assert out[0, :, 0, 0].tolist() == pytest.approx(
+        [(124 - 123.675) / 58.395, (116 - 116.28) / 57.12, (104 - 103.53) / 57.375], abs=1e-6
+    )
     assert out[0, 0, 1, 2].item() == pytest.approx(-123.675 / 58.395, abs=1e-5)
 
 
@@ -42,7 +67,9 @@ def test_normalise():
 @pytest.mark.parametrize("smooth", [1, 3])
 def test_labels_equal_those_of_resizing_all_classes(size, smooth):
     generator = torch.Generator().manual_seed(smooth)
-    logits = F.interpolate(3 * torch.randn(2, 40, 8 // smooth, 16 // smooth, generator=generator), (8, 16), mode="bilinear")
+    logits = F.interpolate(
+        3 * torch.randn(2, 40, 8 // smooth, 16 // smooth, generator=generator), (8, 16), mode="bilinear"
+    )
     logits -= torch.arange(40).view(1, -1, 1, 1) * 0.2
     plain = F.interpolate(F.interpolate(logits, (32, 64), mode="bilinear"), size, mode="bilinear").argmax(1)
     labels = to_labels(logits, (32, 64), size)
@@ -53,7 +80,8 @@ def test_labels_equal_those_of_resizing_all_classes(size, smooth):
 
 def test_contenders_keep_the_runner_up():
     logits = torch.full((1, 4, 2, 2), -9.0)
-    logits[0, 0, 0], logits[0, 1, 1], logits[0, 2], logits[0, 3] = 9.0, 9.0, 4.0, -10.0  # 2 wins at no corner, but halfway between
+    # 2 wins at no corner, but halfway between
+    logits[0, 0, 0], logits[0, 1, 1], logits[0, 2], logits[0, 3] = 9.0, 9.0, 4.0, -10.0
     assert contenders(logits).tolist() == [0, 1, 2]
     assert 2 in to_labels(logits, (8, 8), (8, 8))
     assert contenders(torch.zeros(1, 3, 2, 2)).tolist() == [0, 1, 2]
@@ -103,15 +131,28 @@ def test_predict_frames_refuses():
 
 def test_references():
     """The authors' hard-coded table, then a distance of three frames."""
-    table = {0: [0], 1: [1], 2: [2], 3: [0, 1, 2, 3], 4: [0, 2, 3, 4], 5: [0, 2, 4, 5], 6: [0, 2, 4, 6], 7: [0, 3, 5, 7], 8: [0, 3, 6, 8],
-             9: [0, 3, 6, 9], 10: [1, 4, 7, 10], 40: [31, 34, 37, 40]}  # fmt: skip
+    table = {
+        0: [0],
+        1: [1],
+        2: [2],
+        3: [0, 1, 2, 3],
+        4: [0, 2, 3, 4],
+        5: [0, 2, 4, 5],
+        6: [0, 2, 4, 6],
+        7: [0, 3, 5, 7],
+        8: [0, 3, 6, 8],
+        9: [0, 3, 6, 9],
+        10: [1, 4, 7, 10],
+        40: [31, 34, 37, 40],
+    }
     assert {t: list(references(t, 4)) for t in table} == table
     assert all(references(t, 1) == (t,) for t in table)
 
 
 @pytest.fixture(scope="module", params=["cffm-n0", "mrcfa-n0", "tv3s-n0"])
 def video(request):
-    """A video model with seeded weights, 13 frames of a moving picture, and for each frame its labels by plain calls of the model."""
+    """A video model with seeded weights, 13 frames of a moving picture, and for each frame its labels by
+    plain calls of the model."""
     torch.manual_seed(0)
     model = build(request.param, 5).eval()
     with torch.no_grad():
@@ -155,10 +196,13 @@ def test_stream_carries_states():
     torch.manual_seed(0)
     model, images = build("tv3s-n0", 5).eval(), [picture(i, (61, 93)) for i in range(6)]
     with torch.inference_mode():
-        whole = to_labels(model.stream(normalise(np.stack([to_network_size(i, None) for i in images]))), (64, 96), (61, 93)).numpy()
+        whole = to_labels(
+            model.stream(normalise(np.stack([to_network_size(i, None) for i in images]))), (64, 96), (61, 93)
+        ).numpy()
     assert (predict_frames(model, images, stream=True, batch=4) == whole).mean() > 0.9999
     assert (predict_frames(model, images) != whole).any()
-    (t, last), = segment(model, images.__getitem__, [5], stream=True, batch=3)  # a resumed clip is read from its start
+    # a resumed clip is read from its start
+    ((t, last),) = segment(model, images.__getitem__, [5], stream=True, batch=3)
     assert t == 5 and (last == whole[5]).mean() > 0.9999
 
 

@@ -32,19 +32,24 @@ def augment_one(image, label, config, seed):
 @pytest.mark.parametrize("size", [(13, 17), (64, 96), (200, 120)])
 def test_augment_moves_picture_and_label_together(size):
     label = np.zeros(size, np.uint8)
-    label[size[0] // 3:, size[1] // 3:] = 1
-    label[size[0] // 2:, size[1] // 2:] = VOID
+    label[size[0] // 3 :, size[1] // 3 :] = 1
+    label[size[0] // 2 :, size[1] // 2 :] = VOID
     grey = np.full(256, 90, np.uint8)
     grey[:2] = 20, 60
     image = np.stack([grey[label]] * 3, 2)
     config = TrainConfig(crop=(64, 96), scales=(0.5, 2.0), photometric=False)
     for seed in range(20):
         out, out_label = augment_one(image, label, config, seed)
-        assert out.shape == (64, 96, 3) and out_label.shape == (64, 96) and out.dtype == out_label.dtype == np.uint8
+        assert (
+            out.shape == (64, 96, 3)
+            and out_label.shape == (64, 96)
+            and out.dtype == out_label.dtype == np.uint8
+        )
         inside = out[..., 0] != 124  # what lies beyond the frame is grey and void
         assert inside.any() and (out_label[~inside] == VOID).all()
         agree = (out[..., 0] == grey[out_label])[inside]
-        assert agree.mean() > 0.7 and set(np.unique(out_label)) <= {0, 1, VOID}  # zoomed edges are blended in the picture alone
+        # zoomed edges are blended in the picture alone
+        assert agree.mean() > 0.7 and set(np.unique(out_label)) <= {0, 1, VOID}
     assert (augment_one(image, label, config, 3)[0] == augment_one(image, label, config, 3)[0]).all()
 
 
@@ -60,7 +65,7 @@ def test_augment_without_zoom_is_a_plain_crop():
             found = np.argwhere((windows == (out_label[:, ::-1] if flip else out_label)).all((2, 3)))
             if len(found):
                 y, x = found[0]
-                assert (image[y:y + 64, x:x + 64] == (out[:, ::-1] if flip else out)).all()
+                assert (image[y : y + 64, x : x + 64] == (out[:, ::-1] if flip else out)).all()
                 flipped.append(flip)
     assert len(flipped) == 8 and set(flipped) == {False, True}
 
@@ -90,22 +95,28 @@ def test_every_frame_is_seen_once_an_epoch():
 
 
 def test_frames_of_a_clip_stay_together():
-    """Four equal frames stay equal through crop, flip and jitter, and a video model's crops are of t-9, t-6, t-3, t of one clip."""
+    """Four equal frames stay equal through crop, flip and jitter, and a video model's crops are of t-9,
+    t-6, t-3, t of one clip."""
     config = TrainConfig(batch=4, crop=(32, 32))
     still, label = np.stack([picture(2)] * 4), np.stack([truth(2)] * 4)
     out, out_label = augment(still, label, config, np.random.default_rng(5))
-    assert out.shape == (4, 32, 32, 3) and all((part[0] == part[i]).all() for part in (out, out_label) for i in range(4))
+    assert out.shape == (4, 32, 32, 3) and all(
+        (part[0] == part[i]).all() for part in (out, out_label) for i in range(4)
+    )
     frames = Frames(make_dataset(2, 12), 4)
     for i, seen in {0: (0, 0, 0, 0), 5: (0, 0, 2, 5), 11: (2, 5, 8, 11), 12 + 10: (13, 16, 19, 22)}.items():
         images, labels = frames.seen(i)
-        assert (images == np.stack([frames[j][0] for j in seen])).all() and (labels == np.stack([frames[j][1] for j in seen])).all()
+        assert (images == np.stack([frames[j][0] for j in seen])).all() and (
+            labels == np.stack([frames[j][1] for j in seen])
+        ).all()
     images, labels = make_batch(frames, 0, config)
     assert images.shape == (4, 4, 32, 32, 3) and labels.shape == (4, 4, 32, 32)
 
 
 @pytest.mark.parametrize("name", ["cffm-n0", "mrcfa-n0", "tv3s-n0"])
 def test_loss_of_video_models(name):
-    """The last frame's own logits, and half as much the per-frame logits of all frames, both by plain calls."""
+    """The last frame's own logits, and half as much the per-frame logits of all frames, both by plain
+    calls."""
     torch.manual_seed(0)
     model, config = build(name, 2).eval(), TrainConfig(points=None)
     images, labels = make_batch(Frames(make_dataset(1, 12), 4), 0, TrainConfig(batch=2, crop=(64, 64)))
@@ -120,12 +131,15 @@ def test_loss_of_video_models(name):
     used = [p.grad is not None for p in model.parameters()]
     assert all(used)
     trainer.model_loss(model.train(), images, labels, None, config)
-    assert model.decode_head.linear_fuse.bn.num_batches_tracked == 1  # the maps are fused once for both losses
+    # the maps are fused once for both losses
+    assert model.decode_head.linear_fuse.bn.num_batches_tracked == 1
 
 
 def test_video_model_trains_from_a_per_frame_model(tmp_path):
     train("segformer-n0", make_dataset(), tmp_path / "plain.safetensors", SMALL)
-    train("cffm-n0", make_dataset(), tmp_path / "video.safetensors", SMALL, init=tmp_path / "plain.safetensors")
+    train(
+        "cffm-n0", make_dataset(), tmp_path / "video.safetensors", SMALL, init=tmp_path / "plain.safetensors"
+    )
     assert load("cffm-n0", tmp_path / "video.safetensors").n_frames == 4
 
 
@@ -140,7 +154,9 @@ def test_pixel_loss():
     values = torch.tensor([-log_p[n, labels[n, y, x], y, x].item() for n, y, x in seen])
     factors = torch.tensor([weights[labels[n, y, x]].item() for n, y, x in seen])
     assert pixel_loss(logits, labels).item() == pytest.approx(values.mean().item(), abs=1e-4)
-    assert pixel_loss(logits, labels, weights).item() == pytest.approx(((values * factors).sum() / factors.sum()).item(), abs=1e-4)
+    assert pixel_loss(logits, labels, weights).item() == pytest.approx(
+        ((values * factors).sum() / factors.sum()).item(), abs=1e-4
+    )
     assert pixel_loss(logits, labels, None, 20000).item() == pytest.approx(values.mean().item(), abs=0.02)
     logits.requires_grad_()
     void = pixel_loss(logits, torch.full_like(labels, VOID), weights, 50)
@@ -151,14 +167,18 @@ def test_pixel_loss():
 def test_sampled_points_have_the_values_of_the_resized_map(monkeypatch):
     logits, labels = torch.randn(1, 3, 8, 12), torch.randint(3, (1, 32, 48))
     monkeypatch.setattr(torch, "randint", lambda *args, **kwargs: torch.arange(32 * 48)[None])
-    torch.testing.assert_close(pixel_loss(logits, labels, None, 32 * 48), pixel_loss(logits, labels), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        pixel_loss(logits, labels, None, 32 * 48), pixel_loss(logits, labels), atol=1e-5, rtol=0
+    )
 
 
 def test_class_weights():
     frames = Frames(make_dataset(1, 4))
     weights = trainer.class_weights(frames, 3, 0.5)
     counts = np.bincount(np.concatenate([frames[i][1].ravel() for i in range(4)]), minlength=256)[:2]
-    assert weights[2] == 1 and weights[0] / weights[1] == pytest.approx((counts[1] / counts[0]) ** 0.5, rel=1e-4)
+    assert weights[2] == 1 and weights[0] / weights[1] == pytest.approx(
+        (counts[1] / counts[0]) ** 0.5, rel=1e-4
+    )
     assert (weights[:2].numpy() * counts).sum() == pytest.approx(counts.sum(), rel=1e-4)
 
 
@@ -188,23 +208,42 @@ def test_training_resumes_to_the_same_weights(tmp_path, monkeypatch):
     train("segformer-n0", dataset, tmp_path / "cut.safetensors", SMALL, log_every=2, workers=3)
     whole, cut = weights_of(tmp_path / "whole.safetensors"), weights_of(tmp_path / "cut.safetensors")
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.csv", "cut.safetensors", "whole.csv", "whole.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "cut.csv",
+        "cut.safetensors",
+        "whole.csv",
+        "whole.safetensors",
+    ]
     rows = list(csv.DictReader(open(tmp_path / "whole.csv")))
-    assert list(rows[0]) == ["step", "loss", "lr", "seconds"] and [row["step"] for row in rows] == ["2", "4", "6"]
+    assert list(rows[0]) == ["step", "loss", "lr", "seconds"] and [row["step"] for row in rows] == [
+        "2",
+        "4",
+        "6",
+    ]
     with safe_open(tmp_path / "whole.safetensors", "pt") as file:
         metadata = file.metadata()
-    assert metadata["name"] == "segformer-n0" and metadata["n_classes"] == "2" and metadata["steps"] == "6" and metadata["seed"] == "3"
+    assert (
+        metadata["name"] == "segformer-n0"
+        and metadata["n_classes"] == "2"
+        and metadata["steps"] == "6"
+        and metadata["seed"] == "3"
+    )
     assert '"crop": [32, 32]' in metadata["config"]
 
 
 def test_training_learns(tmp_path):
     dataset = make_dataset()
-    config = TrainConfig(steps=40, batch=4, crop=(32, 64), lr=5e-3, warmup=5, points=256, photometric=False, balance=0.3)
+    config = TrainConfig(
+        steps=40, batch=4, crop=(32, 64), lr=5e-3, warmup=5, points=256, photometric=False, balance=0.3
+    )
     model = train("segformer-n0", dataset, tmp_path / "toy.safetensors", config, half=True, log_every=10)
     losses = [float(row["loss"]) for row in csv.DictReader(open(tmp_path / "toy.csv"))]
     assert losses[-1] < 0.5 * losses[0]
     stored = weights_of(tmp_path / "toy.safetensors")
-    assert stored["backbone.patch_embed1.proj.weight"].dtype == torch.float16 and stored["backbone.norm1.weight"].dtype == torch.float32
+    assert (
+        stored["backbone.patch_embed1.proj.weight"].dtype == torch.float16
+        and stored["backbone.norm1.weight"].dtype == torch.float32
+    )
     loaded = load("segformer-n0", tmp_path / "toy.safetensors")
     clip = dataset.clips[0]
     label, image = clip.truth(1), clip.image(1)
@@ -235,7 +274,12 @@ def test_settings():
 def test_optimizer_groups():
     model = build("segformer-n0", 2)
     groups = trainer.make_optimizer(model, TrainConfig(head_lr_factor=10)).param_groups
-    assert [(g["factor"], g["weight_decay"] > 0) for g in groups] == [(1, True), (1, False), (10, True), (10, False)]
+    assert [(g["factor"], g["weight_decay"] > 0) for g in groups] == [
+        (1, True),
+        (1, False),
+        (10, True),
+        (10, False),
+    ]
     assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
     assert any(p is model.backbone.norm1.weight for p in groups[1]["params"])
 
@@ -253,11 +297,38 @@ def test_command_line(tmp_path):
     (root / "data" / "v" / "origin").mkdir(parents=True)
     for i in range(2):
         cv2.imwrite(str(root / "data" / "v" / "origin" / f"{i}.jpg"), picture(i)[..., ::-1])
-        write_labels(root / "data" / "v" / "mask" / f"{i}.png", np.where(truth(i) == VOID, 0, truth(i) + 1).astype(np.uint8))
+        write_labels(
+            root / "data" / "v" / "mask" / f"{i}.png",
+            np.where(truth(i) == VOID, 0, truth(i) + 1).astype(np.uint8),
+        )
     (root / "train.txt").write_text("v\n")
     out = tmp_path / "weights" / "n0.safetensors"
-    trainer.main(["--model", "segformer-n0", "--dataset", "vspw", "--data", str(root), "--out", str(out), "--steps", "2", "--batch", "2", "--crop", "32", "64",
-                  "--no-photometric", "--minutes", "5", "--seed", "4", "--threads", "1"])
+    trainer.main(
+        [
+            "--model",
+            "segformer-n0",
+            "--dataset",
+            "vspw",
+            "--data",
+            str(root),
+            "--out",
+            str(out),
+            "--steps",
+            "2",
+            "--batch",
+            "2",
+            "--crop",
+            "32",
+            "64",
+            "--no-photometric",
+            "--minutes",
+            "5",
+            "--seed",
+            "4",
+            "--threads",
+            "1",
+        ]
+    )
     assert load("segformer-n0", out).decode_head.n_classes == 124
     with safe_open(out, "pt") as file:
         assert '"max_minutes": 5.0' in file.metadata()["config"] and file.metadata()["seed"] == "4"

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+from toy import clip_of
 
 from lib import scores, study, tables
 from lib.config import MaskletSettings
@@ -18,7 +19,6 @@ from lib.data import VOID, DataMissingError, Predictions, write_labels
 from lib.masklets import FrameMasklets, Masklets
 from lib.paths import DATA, ROOT
 from lib.refiner import refine_frame
-from toy import clip_of
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def mini(tmp_path, monkeypatch):
         clip, _, files, *_ = job
         for settings, path in files.items():
             calls.append((clip.name, settings))
-            Masklets(clip.name, clip.size, settings, (FrameMasklets(0, (), (), (), ()),) * len(clip)).save(path)
+            Masklets(clip.name, clip.size, settings, (FrameMasklets(0, (), (), (), ()),) * len(clip)).save(
+                path
+            )
 
     root = tmp_path / "mini"
     for name in ("val_000", "val_001"):
@@ -47,7 +49,9 @@ def test_masklets_are_cut_once_per_clip_and_setting(mini):
     wide, narrow = MaskletSettings(), MaskletSettings(window=8)
     study.cut(run, (wide,))
     study.cut(run, (wide, narrow))
-    assert sorted(calls, key=str) == sorted([(c, s) for c in ("val_000", "val_001") for s in (wide, narrow)], key=str)
+    assert sorted(calls, key=str) == sorted(
+        [(c, s) for c in ("val_000", "val_001") for s in (wide, narrow)], key=str
+    )
     assert study.masklets_of(run, run.dataset.clips[0]).settings == wide and len(calls) == 4
 
 
@@ -63,11 +67,19 @@ def test_changed_frames_are_cut_again(mini):
 def test_few_clips_of_an_ablation_are_several_jobs_each(mini, monkeypatch):
     """So that no processor is idle; with many clips the work that the settings share counts for more."""
     run, _, _ = mini
-    jobs, cut, settings = [], study._cut, (MaskletSettings(), MaskletSettings(window=8), MaskletSettings(iou=0.5), MaskletSettings(grid=8))
+    jobs, cut, settings = (
+        [],
+        study._cut,
+        (MaskletSettings(), MaskletSettings(window=8), MaskletSettings(iou=0.5), MaskletSettings(grid=8)),
+    )
     monkeypatch.setattr(study, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
     monkeypatch.setattr(study.os, "cpu_count", lambda: 2)
     study.cut(run, settings)
-    assert jobs == [(name, part) for name in ("val_000", "val_001") for part in (settings[1:2], settings[::2], settings[3:])]
+    assert jobs == [
+        (name, part)
+        for name in ("val_000", "val_001")
+        for part in (settings[1:2], settings[::2], settings[3:])
+    ]
     there = [study.cut(run, settings[:1])[settings[0]][name] for name in ("val_000", "val_001")]
     monkeypatch.setattr(study, "_cut", lambda job: (there.remove(*job[3]), cut(job)))
     study.cut(run, (settings[0], MaskletSettings(iou=0.4)))
@@ -133,13 +145,19 @@ def test_true_regions_bound_what_masks_can_do():
 
 
 def test_true_regions_are_masks_that_vote():
-    """Against masks of the parts and the refiner itself, where parts are many, touch, tie and are without votes."""
+    """Against masks of the parts and the refiner itself, where parts are many, touch, tie and are without
+    votes."""
     rng = np.random.default_rng(0)
-    truths, bases = (rng.choice([0, 1, 2, VOID], (6, 9, 11), p=p).astype(np.uint8) for p in ((0.4, 0.3, 0.2, 0.1), (0.2, 0.2, 0.1, 0.5)))
+    truths, bases = (
+        rng.choice([0, 1, 2, VOID], (6, 9, 11), p=p).astype(np.uint8)
+        for p in ((0.4, 0.3, 0.2, 0.1), (0.2, 0.2, 0.1, 0.5))
+    )
     for truth, base, found in zip(truths, bases, tables.true_regions(clip_of(truths), bases), strict=True):
         parts = [cv2.connectedComponents((truth == c).astype(np.uint8), connectivity=8)[1] for c in (0, 1, 2)]
         masks = np.stack([part == i for part in parts for i in range(1, part.max() + 1)])
-        assert found.dtype == np.uint8 and found.tolist() == refine_frame(base, masks).tolist() != base.tolist()
+        assert (
+            found.dtype == np.uint8 and found.tolist() == refine_frame(base, masks).tolist() != base.tolist()
+        )
 
 
 def test_ballots_show_the_vote(mini):
@@ -147,14 +165,20 @@ def test_ballots_show_the_vote(mini):
     semantic = np.array([[18, 18, 15], [18, VOID, 15]], np.uint8)
     masks = np.array([[[1, 1, 1], [1, 1, 0]], [[0, 0, 0], [0, 1, 0]]], bool)
     shown = scores.ballots(run, semantic, masks)
-    assert shown["takes"].tolist() == ["road", ""] and shown["votes"][0] == "road 60 %, grass 20 %" and shown["pixels"].tolist() == [5, 1]
+    assert (
+        shown["takes"].tolist() == ["road", ""]
+        and shown["votes"][0] == "road 60 %, grass 20 %"
+        and shown["pixels"].tolist() == [5, 1]
+    )
 
 
 def test_compare_scores_label_sequences(mini):
     run, _, _ = mini
     clip = run.dataset.clips[0]
     truth = Predictions(clip.name, clip.frames, clip.truth)
-    table = scores.compare(run, clip, {"truth": truth, "void": [np.full(clip.size, VOID, np.uint8)] * len(clip)})
+    table = scores.compare(
+        run, clip, {"truth": truth, "void": [np.full(clip.size, VOID, np.uint8)] * len(clip)}
+    )
     assert table.loc["truth", "mIoU"] == 100 and table.loc["void", "mIoU"] == 0
 
 
@@ -162,7 +186,9 @@ def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
     """It takes seconds, and each of ten notebooks would pay them."""
     run, _, root = mini
     empty = lambda run, name, base, weights, folder: [
-        write_labels(folder / clip.name / f"{frame}.png", np.zeros(clip.size, np.uint8)) for clip in run.dataset.clips for frame in clip.frames
+        write_labels(folder / clip.name / f"{frame}.png", np.zeros(clip.size, np.uint8))
+        for clip in run.dataset.clips
+        for frame in clip.frames
     ]
     monkeypatch.setattr(study, "_predict", empty)
     tables.refiner_rows(run, "segformer-n0")
@@ -175,7 +201,12 @@ def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
         assert len(tables.refiner_rows(run, "segformer-n0")) == 4 and tables.record(run, MaskletSettings())["device"]
         print([name for name in ("torch", "torchvision", "sam2") if name in sys.modules])"""
     environ = {**os.environ, "SAM2VSS_CACHE": str(study.CACHE)}
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environ).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environ
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_label_maps_of_a_small_data_set_are_read_once(mini, monkeypatch):

@@ -35,20 +35,34 @@ def columns(setting: MaskletSettings) -> int:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Three drawn clips, predictions of the models b-1 and cffm-b1 alone (of none in a profile that has x), and a tracker that notes what it is asked for."""
+    """Three drawn clips, predictions of the models b-1 and cffm-b1 alone (of none in a profile that has
+    x), and a tracker that notes what it is asked for."""
     jobs = []
 
     def cut(job):
         clip, _, files, *_ = job
         jobs.append((clip.name, set(files)))
-        rle = lambda n: as_text(coco.encode(np.asfortranarray(np.tile(np.arange(SIZE[1]) < n, (SIZE[0], 1)).astype(np.uint8))))
+        rle = lambda n: as_text(
+            coco.encode(np.asfortranarray(np.tile(np.arange(SIZE[1]) < n, (SIZE[0], 1)).astype(np.uint8)))
+        )
         for setting, path in files.items():
             frame = FrameMasklets(0, (0, 1), (rle(columns(setting)), rle(0)), (0.9, 0.8), (0.9, 0.9))
             Masklets(clip.name, SIZE, setting, (frame,) * len(clip)).save(path)
 
     names = tuple(f"{t:03d}" for t in range(N_FRAMES))
-    clips = tuple(Clip(f"clip{c}", names, lambda: SIZE, lambda t, c=c: np.full((*SIZE, 3), 10 * c + t, np.uint8), lambda t, c=c: labels(c, t, 0)) for c in range(3))
-    predictions = {f"clip{c}": Predictions(f"clip{c}", names, lambda t, c=c: labels(c, t, 0.2)) for c in range(3)}
+    clips = tuple(
+        Clip(
+            f"clip{c}",
+            names,
+            lambda: SIZE,
+            lambda t, c=c: np.full((*SIZE, 3), 10 * c + t, np.uint8),
+            lambda t, c=c: labels(c, t, 0),
+        )
+        for c in range(3)
+    )
+    predictions = {
+        f"clip{c}": Predictions(f"clip{c}", names, lambda t, c=c: labels(c, t, 0.2)) for c in range(3)
+    }
 
     def predictions_of(study, name):
         if name in ("b-1", "cffm-b1") and "x" not in {other for other, *_ in study.profile.models}:
@@ -59,8 +73,12 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "_cut", cut)
     monkeypatch.setattr(studies, "workers", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(ablation, "predictions_of", predictions_of)
-    profile = Profile("toy", "toy", "vspw", "", ablation_clips=2, models=(("a-0", "A", "0"), ("b-1", "B", "1")))
-    return studies.Study(profile, tmp_path, Dataset("toy", "val", ("left", "right", "noise"), clips), "micro"), jobs
+    profile = Profile(
+        "toy", "toy", "vspw", "", ablation_clips=2, models=(("a-0", "A", "0"), ("b-1", "B", "1"))
+    )
+    return studies.Study(
+        profile, tmp_path, Dataset("toy", "val", ("left", "right", "noise"), clips), "micro"
+    ), jobs
 
 
 def with_models(study, *models):
@@ -70,11 +88,16 @@ def with_models(study, *models):
 def test_settings_are_those_of_the_printed_tables():
     for number, field in ((4, "window"), (5, "grid"), (6, "iou"), (7, "stability")):
         chosen = tables.ablation_of(number)
-        assert list(chosen.settings) == read_paper_table(number)["setting"].tolist() and chosen.default in chosen.settings
+        assert (
+            list(chosen.settings) == read_paper_table(number)["setting"].tolist()
+            and chosen.default in chosen.settings
+        )
         for value, setting in chosen.settings.items():
             assert asdict(setting) == asdict(MaskletSettings()) | {field: float(value)}
     assert len(SETTINGS) == len(set(SETTINGS)) == 23 - 3 and SETTINGS[0] == MaskletSettings()
-    assert set(SETTINGS) == {s for number in (4, 5, 6, 7) for s in tables.ablation_of(number).settings.values()}
+    assert set(SETTINGS) == {
+        s for number in (4, 5, 6, 7) for s in tables.ablation_of(number).settings.values()
+    }
     with pytest.raises(ValueError, match="4 to 7, but got 3"):
         tables.ablation_of(3)
     with pytest.raises(ValueError, match="MaskletSettings, but got 'windows'"):
@@ -100,8 +123,14 @@ def test_rows_of_another_model_leave_the_papers_apart(run, number):
     study, _ = run
     table, not_run, differences = tables.ablation_table(study, number)
     values = list(tables.ablation_of(number).settings)
-    ours, theirs = table[table["method"].isin(["B", "SAM2-B"])], table[table["method"].isin(["CFFM", "SAM2-CFFM"])]
-    assert list(dict.fromkeys(zip(ours["method"], ours["backbone"], ours["setting"]))) == [("B", "1", "base"), *(("SAM2-B", "1", v) for v in values)]
+    ours, theirs = (
+        table[table["method"].isin(["B", "SAM2-B"])],
+        table[table["method"].isin(["CFFM", "SAM2-CFFM"])],
+    )
+    assert list(dict.fromkeys(zip(ours["method"], ours["backbone"], ours["setting"]))) == [
+        ("B", "1", "base"),
+        *(("SAM2-B", "1", v) for v in values),
+    ]
     assert ours["measured"].notna().all() and ours["low"].notna().all() and ours["paper"].isna().all()
     assert theirs["measured"].isna().all() and len(theirs) == len(ours) and len(table) == 2 * len(ours)
     assert set(not_run.values()) == {"the toy profile has no CFFM MiT-B1"}
@@ -110,12 +139,16 @@ def test_rows_of_another_model_leave_the_papers_apart(run, number):
     assert printed[values].tolist() == read_paper_table(number)["mVC8"].tolist()
     assert printed["base"] == 88.6, "of Table 1"
     default = tables.ablation_of(number).default
-    assert list(differences) == [(v, "default") for v in values if v != default] + [(v, "base") for v in values]
+    assert list(differences) == [(v, "default") for v in values if v != default] + [
+        (v, "base") for v in values
+    ]
 
 
 def test_the_papers_own_model_is_preferred_and_stands_beside_its_numbers(run):
     study, _ = run
-    table, not_run, _ = tables.ablation_table(with_models(study, ("a-0", "A", "0"), ("cffm-b1", "CFFM", "MiT-B1")), 4)
+    table, not_run, _ = tables.ablation_table(
+        with_models(study, ("a-0", "A", "0"), ("cffm-b1", "CFFM", "MiT-B1")), 4
+    )
     assert not_run == {} and set(table["method"]) == {"CFFM", "SAM2-CFFM"}
     row = table[(table["setting"] == "32") & (table["metric"] == "mIoU")].iloc[0]
     assert row["paper"] == 40.4 and row["measured"] > 0
@@ -126,11 +159,22 @@ def test_differences_are_those_of_the_scores(run):
     table, _, differences = tables.ablation_table(study, 5)
     counts = tables.ablation_counts(study, 5)
     scores = {value: summarise(found) for value, found in counts.items()}
-    assert list(counts) == ["base", "8", "16", "32", "64"] and [c.name for c in counts["8"]] == ["clip0", "clip1"]
-    assert len({round(row["mIoU"], 6) for row in scores.values()}) == 5, "the settings must differ for this to mean anything"
+    assert list(counts) == ["base", "8", "16", "32", "64"] and [c.name for c in counts["8"]] == [
+        "clip0",
+        "clip1",
+    ]
+    assert len({round(row["mIoU"], 6) for row in scores.values()}) == 5, (
+        "the settings must differ for this to mean anything"
+    )
     for (value, other), gains in differences.items():
         for metric, (change, low, high) in gains.items():
-            assert change == pytest.approx(scores[value][metric] - scores["16" if other == "default" else other][metric]) and low <= high
+            assert (
+                change
+                == pytest.approx(
+                    scores[value][metric] - scores["16" if other == "default" else other][metric]
+                )
+                and low <= high
+            )
     for row in table[table["measured"].notna()].itertuples():
         assert row.measured == scores[row.setting][row.metric]
 
@@ -139,7 +183,13 @@ def test_without_inputs_every_row_says_why_and_a_named_model_is_asked_for_aloud(
     study, jobs = run
     study = with_models(study, ("cffm-b1", "CFFM", "MiT-B1"), ("x", "X", "0"))
     table, not_run, differences = tables.ablation_table(study, 4)
-    assert table["measured"].isna().all() and differences == {} and len(not_run) == 8 and set(not_run.values()) == {"no weights of cffm-b1"} and jobs == []
+    assert (
+        table["measured"].isna().all()
+        and differences == {}
+        and len(not_run) == 8
+        and set(not_run.values()) == {"no weights of cffm-b1"}
+        and jobs == []
+    )
     notes = tables.ablation_notes(study, 4, differences)
     assert len(notes) == 3 and jobs == []
     with pytest.raises(studies.NotRun, match="x: no weights of x"):
@@ -164,15 +214,28 @@ def test_no_masklets_at_all_cover_nothing(run, monkeypatch):
 
 def test_the_margin_is_what_the_paper_calls_minimal():
     grids = read_paper_table(5).set_index("setting")
-    spread = grids[["mIoU", "wIoU", "mVC8", "mVC16"]].sub(grids.loc["16", ["mIoU", "wIoU", "mVC8", "mVC16"]]).abs().max().max()
+    spread = (
+        grids[["mIoU", "wIoU", "mVC8", "mVC16"]]
+        .sub(grids.loc["16", ["mIoU", "wIoU", "mVC8", "mVC16"]])
+        .abs()
+        .max()
+        .max()
+    )
     assert spread == pytest.approx(tables.MARGIN)
 
 
-@pytest.mark.parametrize("mIoU, mVC8, said", [
-    ((0.1, -0.2, 0.4), (0.0, -0.1, 0.1), "holds"), ((1, 0.6, 2), (0.0, -0.1, 0.1), "does not hold"), ((1, 0.6, 2), (-1.0, -2, -0.1), "holds"),
-    ((1, 0.4, 2), (0.0, -0.1, 0.1), "cannot be said"),
-    ((1, -0.2, 2), (0.0, -0.1, 0.1), "cannot be said"), ((0.3, 0.1, 0.5), (0.0, -0.1, 0.1), "holds"), ((1, NAN, NAN), (0.0, NAN, NAN), "one clip, no interval"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mIoU, mVC8, said",
+    [
+        ((0.1, -0.2, 0.4), (0.0, -0.1, 0.1), "holds"),
+        ((1, 0.6, 2), (0.0, -0.1, 0.1), "does not hold"),
+        ((1, 0.6, 2), (-1.0, -2, -0.1), "holds"),
+        ((1, 0.4, 2), (0.0, -0.1, 0.1), "cannot be said"),
+        ((1, -0.2, 2), (0.0, -0.1, 0.1), "cannot be said"),
+        ((0.3, 0.1, 0.5), (0.0, -0.1, 0.1), "holds"),
+        ((1, NAN, NAN), (0.0, NAN, NAN), "one clip, no interval"),
+    ],
+)
 def test_another_value_is_no_better_by_hand(mIoU, mVC8, said):
     assert tables.not_better({"mIoU": mIoU, "mVC8": mVC8, "mVC16": mVC8}) == said
 
@@ -185,7 +248,9 @@ def test_verdicts_together():
 
 def test_claims_of_the_window_by_hand():
     same, worse = (0.1, -0.1, 0.2), (-2.0, -3.0, -1.0)
-    differences = {(v, "default"): {"mIoU": same, "mVC8": worse, "mVC16": same} for v in ("1", "2", "16")} | {("1", "base"): {"mIoU": (9, 9, 9)}}
+    differences = {(v, "default"): {"mIoU": same, "mVC8": worse, "mVC16": same} for v in ("1", "2", "16")} | {
+        ("1", "base"): {"mIoU": (9, 9, 9)}
+    }
     eight, sixteen, alone = tables.ablation_claims(4, differences)
     assert eight == ("a longer window raises mVC8", "window 32 minus 1: +2.0 [+1.0, +3.0]", "holds")
     assert sixteen[1:] == ("window 32 minus 1: -0.1 [-0.2, +0.1]", "cannot be said")
@@ -195,24 +260,56 @@ def test_claims_of_the_window_by_hand():
 
 def test_claims_of_grid_and_thresholds_by_hand():
     same, better, worse = (0.1, -0.1, 0.2), (2.0, 1.0, 3.0), (-2.0, -3.0, -1.0)
-    grids = tables.ablation_claims(5, {("8", "default"): {"mIoU": worse, "mVC8": same, "mVC16": same}, ("64", "default"): {"mIoU": same, "mVC8": same, "mVC16": same}})
-    assert [(said, judged) for _, said, judged in grids] == [("8: -2.0, 64: +0.1", "does not hold"), ("8: +0.1, 64: +0.1", "holds"), ("8: +0.1, 64: +0.1", "holds")]
+    grids = tables.ablation_claims(
+        5,
+        {
+            ("8", "default"): {"mIoU": worse, "mVC8": same, "mVC16": same},
+            ("64", "default"): {"mIoU": same, "mVC8": same, "mVC16": same},
+        },
+    )
+    assert [(said, judged) for _, said, judged in grids] == [
+        ("8: -2.0, 64: +0.1", "does not hold"),
+        ("8: +0.1, 64: +0.1", "holds"),
+        ("8: +0.1, 64: +0.1", "holds"),
+    ]
     one = {"mIoU": better, "mVC8": worse, "mVC16": same}
-    assert [c[2] for c in tables.ablation_claims(6, {("0.5", "default"): one})] == ["holds"], "it loses in mVC8"
-    assert [c[2] for c in tables.ablation_claims(7, {("0.5", "default"): one, ("0.6", "default"): one | {"mVC8": same}})] == ["does not hold"]
+    assert [c[2] for c in tables.ablation_claims(6, {("0.5", "default"): one})] == ["holds"], (
+        "it loses in mVC8"
+    )
+    assert [
+        c[2]
+        for c in tables.ablation_claims(
+            7, {("0.5", "default"): one, ("0.6", "default"): one | {"mVC8": same}}
+        )
+    ] == ["does not hold"]
 
 
 def test_notes_say_what_was_varied_on_what(run):
     study, _ = run
     notes = tables.ablation_notes(study, 6, tables.ablation_table(study, 6)[2])
-    assert notes[0].startswith("2 clips, 40 frames") and "one setting alone (threshold on the predicted IoU), on the first 2 of 3 clips" in notes[2]
+    assert (
+        notes[0].startswith("2 clips, 40 frames")
+        and "one setting alone (threshold on the predicted IoU), on the first 2 of 3 clips" in notes[2]
+    )
     assert notes[3].startswith("Masklets per frame (share of the frame in a masklet): 0.4: 1.0 (")
-    assert notes[-1] == "The paper's claim that a higher threshold leaves fewer masklets: 1.0 to 1.0 a frame (holds)."
+    assert (
+        notes[-1]
+        == "The paper's claim that a higher threshold leaves fewer masklets: 1.0 to 1.0 a frame (holds)."
+    )
     single = tables.ablation_notes(study, 4, tables.ablation_table(study, 4, clips=1)[2], clips=1)
-    assert "on the first 1 of 3 clips" in single[2] and sum("one clip, no interval" in note for note in single) == 3
+    assert (
+        "on the first 1 of 3 clips" in single[2]
+        and sum("one clip, no interval" in note for note in single) == 3
+    )
 
 
 def test_record_lists_the_values(run):
     study, _ = run
-    parameters = tables.ablation_record(replace(study, profile=replace(study.profile, models=())), 7)["parameters"]
-    assert parameters["stability"] == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9] and parameters["clips"] == 2 and parameters["window"] == 32
+    parameters = tables.ablation_record(replace(study, profile=replace(study.profile, models=())), 7)[
+        "parameters"
+    ]
+    assert (
+        parameters["stability"] == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+        and parameters["clips"] == 2
+        and parameters["window"] == 32
+    )

@@ -1,4 +1,5 @@
-"""The changes that the ledger judges: collected from the tables under the names that the paper's own changes have."""
+"""The changes that the ledger judges: collected from the tables under the names that the paper's own
+changes have."""
 
 import shutil
 
@@ -27,18 +28,45 @@ def study(tmp_path):
 
 def test_changes_are_collected_by_part(study, monkeypatch):
     gains, base = dict.fromkeys(SCORES, UP), ("Segformer", "MiT-N0")
-    table = lambda rows: pd.DataFrame([(*row, "mIoU", 1.0, NAN, NAN, NAN) for row in rows], columns=report.COLUMNS)
+    table = lambda rows: pd.DataFrame(
+        [(*row, "mIoU", 1.0, NAN, NAN, NAN) for row in rows], columns=report.COLUMNS
+    )
     monkeypatch.setattr(changes, "refiner_table", lambda *_: (None, {}, {base: gains}))
     monkeypatch.setattr(changes, "refiner_rows", lambda *_: {"refined": [], "base": []})
     monkeypatch.setattr(changes, "contrast", lambda *_: STILL)
-    monkeypatch.setattr(changes, "cross_table", lambda *_: (None, {("CAVIS (R50)", "", ""): "no predictions", ("DVIS++ (R50)", "", ""): "none either"}, {}))
+    monkeypatch.setattr(
+        changes,
+        "cross_table",
+        lambda *_: (
+            None,
+            {("CAVIS (R50)", "", ""): "no predictions", ("DVIS++ (R50)", "", ""): "none either"},
+            {},
+        ),
+    )
     values = {4: ("1", "8"), 5: ("8", "32"), 6: ("0.4",), 7: ("0.9",)}
-    monkeypatch.setattr(changes, "ablation_table", lambda _, number: (
-        table([(*base, "base"), ("SAM2-Segformer", "MiT-N0", "8")]), {("SAM2-CFFM", "MiT-B1", "8"): "no CFFM"},
-        {(v, other): gains for v in values[number] for other in ("default", "base")}))  # fmt: skip
-    monkeypatch.setattr(changes, "segmentor_table", lambda *_: (None, {("I-Segformer", "MiT-N1", ""): "no weights"}, {
-        ("below", "I-SAM2 minus Segformer", "MiT-N0"): gains, ("encoder", "I-Segformer minus I-SAM2", "MiT-N0"): gains,
-        ("fill", "I-SAM2_base minus I-SAM2", ""): gains, ("fill", "I-Segformer_base minus I-Segformer", "MiT-N0"): gains}))  # fmt: skip
+    monkeypatch.setattr(
+        changes,
+        "ablation_table",
+        lambda _, number: (
+            table([(*base, "base"), ("SAM2-Segformer", "MiT-N0", "8")]),
+            {("SAM2-CFFM", "MiT-B1", "8"): "no CFFM"},
+            {(v, other): gains for v in values[number] for other in ("default", "base")},
+        ),
+    )
+    monkeypatch.setattr(
+        changes,
+        "segmentor_table",
+        lambda *_: (
+            None,
+            {("I-Segformer", "MiT-N1", ""): "no weights"},
+            {
+                ("below", "I-SAM2 minus Segformer", "MiT-N0"): gains,
+                ("encoder", "I-Segformer minus I-SAM2", "MiT-N0"): gains,
+                ("fill", "I-SAM2_base minus I-SAM2", ""): gains,
+                ("fill", "I-Segformer_base minus I-Segformer", "MiT-N0"): gains,
+            },
+        ),
+    )
     found, not_run = measured_changes(study)
     assert {part: list(rows) for part, rows in found.items()} == {
         "refiner": [("Segformer MiT-N0", "")],
@@ -51,9 +79,18 @@ def test_changes_are_collected_by_part(study, monkeypatch):
         "fill": [("I-SAM2 with Segformer MiT-N1", ""), ("I-Segformer MiT-N0", "")],
     }
     assert found["refiner"]["Segformer MiT-N0", ""][BORDERS] == STILL
-    assert found["window"]["Segformer MiT-N0", "32 - 1"]["mVC8"] == (-2.0, -3.0, -1.0)  # the table has 1 minus 32
-    assert not_run == {"cross": "no predictions, and 1 more like this", "trained": "no weights", "cost": not_run["cost"]}
-    assert {f.claim.part for f in judge(found, not_run) if f.verdict == "not run"} == {"cross", "trained", "cost"}
+    # the table has 1 minus 32
+    assert found["window"]["Segformer MiT-N0", "32 - 1"]["mVC8"] == (-2.0, -3.0, -1.0)
+    assert not_run == {
+        "cross": "no predictions, and 1 more like this",
+        "trained": "no weights",
+        "cost": not_run["cost"],
+    }
+    assert {f.claim.part for f in judge(found, not_run) if f.verdict == "not run"} == {
+        "cross",
+        "trained",
+        "cost",
+    }
 
 
 def test_a_profile_without_inputs_runs_nothing(monkeypatch):
@@ -67,4 +104,6 @@ def test_a_profile_without_inputs_runs_nothing(monkeypatch):
     findings = judge(found, not_run)
     assert {f.verdict for f in findings} == {"not run"} and forest_rows(findings) == []
     table, reasons = claims_table(found, not_run)
-    assert "Nothing was measured here." in report.markdown(table, reasons, "Claims", [], {"Ledger": ledger(findings)})
+    assert "Nothing was measured here." in report.markdown(
+        table, reasons, "Claims", [], {"Ledger": ledger(findings)}
+    )

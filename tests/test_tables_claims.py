@@ -30,70 +30,118 @@ def verdicts(measured, part):
     return [f.verdict for f in judge(measured, NO_COST) if f.claim.part == part]
 
 
-@pytest.mark.parametrize("gain, rises, falls, same", [
-    (UP, "holds", "does not hold", "does not hold"),
-    (DOWN, "does not hold", "holds", "does not hold"),
-    (UNSURE, "cannot be said", "cannot be said", "cannot be said"),
-    (STILL, "cannot be said", "cannot be said", "holds"),
-    ((0.3, 0.1, 0.5), "holds", "does not hold", "holds"),
-    ((0.5, 0.4, 0.6), "holds", "does not hold", "cannot be said"),
-    ((-0.7, -0.9, -0.4), "does not hold", "holds", "cannot be said"),
-    ((0.4, -0.2, 0.6), *["cannot be said"] * 3),
-    ((-0.4, -0.6, 0.1), *["cannot be said"] * 3),
-    ((0.9, 0.6, 1.2), "holds", "does not hold", "does not hold"),
-    ((-0.9, -1.2, -0.6), "does not hold", "holds", "does not hold"),
-    ((0.0, -0.5, 0.5), "cannot be said", "cannot be said", "holds"),
-    ((0.0, 0.0, 0.0), "cannot be said", "cannot be said", "holds"),
-    ((1.0, NAN, NAN), *["one clip, no interval"] * 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "gain, rises, falls, same",
+    [
+        (UP, "holds", "does not hold", "does not hold"),
+        (DOWN, "does not hold", "holds", "does not hold"),
+        (UNSURE, "cannot be said", "cannot be said", "cannot be said"),
+        (STILL, "cannot be said", "cannot be said", "holds"),
+        ((0.3, 0.1, 0.5), "holds", "does not hold", "holds"),
+        ((0.5, 0.4, 0.6), "holds", "does not hold", "cannot be said"),
+        ((-0.7, -0.9, -0.4), "does not hold", "holds", "cannot be said"),
+        ((0.4, -0.2, 0.6), *["cannot be said"] * 3),
+        ((-0.4, -0.6, 0.1), *["cannot be said"] * 3),
+        ((0.9, 0.6, 1.2), "holds", "does not hold", "does not hold"),
+        ((-0.9, -1.2, -0.6), "does not hold", "holds", "does not hold"),
+        ((0.0, -0.5, 0.5), "cannot be said", "cannot be said", "holds"),
+        ((0.0, 0.0, 0.0), "cannot be said", "cannot be said", "holds"),
+        ((1.0, NAN, NAN), *["one clip, no interval"] * 3),
+    ],
+)
 def test_verdict_by_hand(gain, rises, falls, same):
-    assert [verdict(gain, claim) for claim in ("rises", "falls", "same")] == [rises, falls, same] and verdict(gain) == rises
+    assert [verdict(gain, claim) for claim in ("rises", "falls", "same")] == [rises, falls, same] and verdict(
+        gain
+    ) == rises
 
 
 def test_the_margin_is_an_argument():
-    assert verdict((0.9, 0.8, 0.95), "same", 1.0) == "holds" and verdict((0.1, -0.2, 0.4), "same", 0.1) == "cannot be said"
+    assert (
+        verdict((0.9, 0.8, 0.95), "same", 1.0) == "holds"
+        and verdict((0.1, -0.2, 0.4), "same", 0.1) == "cannot be said"
+    )
     with pytest.raises(ValueError, match="'rises', 'falls' or 'same', but got 'grows'"):
         verdict(UP, "grows")
 
 
 def test_all_verdicts_where_all_rises():
     found = {f.claim.part: f.verdict for f in judge(everything(UP), NO_COST) if f.claim.judge != "same"}
-    assert found == {"refiner": "holds", "cross": "holds", "window": "holds", "iou": "does not hold", "stability": "does not hold",
-                     "below": "does not hold", "fill": "holds", "encoder": "holds", "trained": "does not hold", "cost": "not run"}  # fmt: skip
+    assert found == {
+        "refiner": "holds",
+        "cross": "holds",
+        "window": "holds",
+        "iou": "does not hold",
+        "stability": "does not hold",
+        "below": "does not hold",
+        "fill": "holds",
+        "encoder": "holds",
+        "trained": "does not hold",
+        "cost": "not run",
+    }
     assert {f.verdict for f in judge(everything(UP), NO_COST) if f.claim.judge == "same"} == {"does not hold"}
 
 
 def test_one_model_that_falls_refutes_a_claim_about_every_model():
     measured = everything(UP)
-    measured["refiner"]["B", "x"] = {**measured["refiner"]["B", "x"], "mIoU": DOWN, "mVC8": UNSURE, "wIoU": (1.5, 0.5, 2.5)}
+    measured["refiner"]["B", "x"] = {
+        **measured["refiner"]["B", "x"],
+        "mIoU": DOWN,
+        "mVC8": UNSURE,
+        "wIoU": (1.5, 0.5, 2.5),
+    }
     by_metric = {f.metrics[0]: f for f in judge(measured, NO_COST) if f.claim.part == "refiner"}
     assert {m: f.verdict for m, f in by_metric.items()} == {
-        "mIoU": "does not hold", "wIoU": "holds", "mBIoU": "holds", "mVC8": "cannot be said", "mVC16": "holds", BORDERS: "holds"}  # fmt: skip
+        "mIoU": "does not hold",
+        "wIoU": "holds",
+        "mBIoU": "holds",
+        "mVC8": "cannot be said",
+        "mVC16": "holds",
+        BORDERS: "holds",
+    }
     assert [by_metric[m].measured[0][0] for m in ("mIoU", "wIoU", "mVC8")] == ["B x"] * 3
 
 
 def test_what_decides_comes_first():
     measured = everything(STILL)
-    measured["grid"] = {("A", "8 - 16"): dict.fromkeys(SCORES, STILL), ("A", "32 - 16"): dict.fromkeys(SCORES, (0.0, -0.4, 0.3)), ("A", "64 - 16"): dict.fromkeys(SCORES, (0.0, -0.45, 0.3))}
+    measured["grid"] = {
+        ("A", "8 - 16"): dict.fromkeys(SCORES, STILL),
+        ("A", "32 - 16"): dict.fromkeys(SCORES, (0.0, -0.4, 0.3)),
+        ("A", "64 - 16"): dict.fromkeys(SCORES, (0.0, -0.45, 0.3)),
+    }
     lines = ledger(judge(measured, NO_COST)).set_index(["claim", "metric"])
     grid = lines.loc[(WORDS["grid"], "mIoU")]
-    assert grid["change measured here"] == "A 64 - 16: +0.0 [-0.5, +0.3] (worst of 3)" and grid["verdict"] == "holds" and grid["change in the paper"] == "-0.5 to -0.1 (3 rows)"
+    assert (
+        grid["change measured here"] == "A 64 - 16: +0.0 [-0.5, +0.3] (worst of 3)"
+        and grid["verdict"] == "holds"
+        and grid["change in the paper"] == "-0.5 to -0.1 (3 rows)"
+    )
     measured["grid"]["A", "8 - 16"] = dict.fromkeys(SCORES, UNSURE)
-    assert ledger(judge(measured, NO_COST)).set_index(["claim", "metric"]).loc[(WORDS["grid"], "mVC8"), "verdict"] == "cannot be said"
+    assert (
+        ledger(judge(measured, NO_COST))
+        .set_index(["claim", "metric"])
+        .loc[(WORDS["grid"], "mVC8"), "verdict"]
+        == "cannot be said"
+    )
 
 
-@pytest.mark.parametrize("other, said", [
-    ({"mIoU": UP, "mVC8": DOWN, "mVC16": STILL}, "holds"),  # loses in one
-    ({"mIoU": UP, "mVC8": STILL, "mVC16": STILL}, "does not hold"),
-    ({"mIoU": STILL, "mVC8": STILL, "mVC16": STILL}, "holds"),
-    ({"mIoU": UNSURE, "mVC8": STILL, "mVC16": STILL}, "cannot be said"),
-])
+@pytest.mark.parametrize(
+    "other, said",
+    [
+        ({"mIoU": UP, "mVC8": DOWN, "mVC16": STILL}, "holds"),  # loses in one
+        ({"mIoU": UP, "mVC8": STILL, "mVC16": STILL}, "does not hold"),
+        ({"mIoU": STILL, "mVC8": STILL, "mVC16": STILL}, "holds"),
+        ({"mIoU": UNSURE, "mVC8": STILL, "mVC16": STILL}, "cannot be said"),
+    ],
+)
 def test_balance(other, said):
     measured = everything(STILL)
     measured["iou"]["B", "x"] = other
     assert verdicts(measured, "iou") == [said]
     (line,) = ledger([f for f in judge(measured, NO_COST) if f.claim.part == "iou"]).to_dict("records")
-    assert line["metric"] == "mIoU, mVC8, mVC16" and line["change in the paper"] == "mIoU -0.6 to -0.1, mVC8 -0.1 to +0.1, mVC16 -0.2 to +0.1 (5 rows)"
+    assert (
+        line["metric"] == "mIoU, mVC8, mVC16"
+        and line["change in the paper"] == "mIoU -0.6 to -0.1, mVC8 -0.1 to +0.1, mVC16 -0.2 to +0.1 (5 rows)"
+    )
 
 
 def test_not_run_says_why_and_undefined_is_no_number():
@@ -101,8 +149,14 @@ def test_not_run_says_why_and_undefined_is_no_number():
     del measured["fill"]
     measured["below"] = {("A", ""): {**dict.fromkeys(SCORES, DOWN), "mVC8": (NAN, NAN, NAN)}}
     lines = ledger(judge(measured, NO_COST | {"fill": "no classifier"})).set_index("claim")
-    assert set(lines.loc["filling what masklets leave uncovered helps", "verdict"]) == {"not run: no classifier"}
-    assert lines.loc[WORDS["below"], "verdict"].tolist() == ["holds", "holds", "not run: mVC8 is undefined on these clips"]
+    assert set(lines.loc["filling what masklets leave uncovered helps", "verdict"]) == {
+        "not run: no classifier"
+    }
+    assert lines.loc[WORDS["below"], "verdict"].tolist() == [
+        "holds",
+        "holds",
+        "not run: mVC8 is undefined on these clips",
+    ]
     with pytest.raises(ValueError, match="changes of 'fill' or a reason"):
         judge(measured, NO_COST)
 
@@ -110,36 +164,64 @@ def test_not_run_says_why_and_undefined_is_no_number():
 def test_one_clip_decides_nothing():
     said = {f.verdict for f in judge(everything((1.0, NAN, NAN)), NO_COST)}
     assert said == {"one clip, no interval", "not run"}
-    assert "A: +1.0 (worst of 2)" in set(ledger(judge(everything((1.0, NAN, NAN)), NO_COST))["change measured here"])
+    assert "A: +1.0 (worst of 2)" in set(
+        ledger(judge(everything((1.0, NAN, NAN)), NO_COST))["change measured here"]
+    )
 
 
 def test_the_papers_own_changes_pass_but_for_their_words():
     """On the printed numbers, as if certain to a tenth of a point, every claim holds."""
-    measured = {part: {key: {m: (v, v - 0.05, v + 0.05) for m, v in row.items()} for key, row in found.items()} for part, found in printed_changes(read_paper()).items()}
-    measured["grid"] = {key: {m: (v, v - 0.0, v + 0.05) for m, (v, *_) in row.items()} for key, row in measured["grid"].items()}  # -0.5 is the margin
+    measured = {
+        part: {key: {m: (v, v - 0.05, v + 0.05) for m, v in row.items()} for key, row in found.items()}
+        for part, found in printed_changes(read_paper()).items()
+    }
+    # -0.5 is the margin
+    measured["grid"] = {
+        key: {m: (v, v - 0.0, v + 0.05) for m, (v, *_) in row.items()}
+        for key, row in measured["grid"].items()
+    }
     assert {f.verdict for f in judge(measured, NO_COST)} == {"holds", "not run"}
 
 
 def test_the_table_is_tidy_and_quotes_the_paper_for_the_same_model_only(tmp_path):
     measured = everything(UP)
-    measured["refiner"] = {("CFFM MiT-B1", ""): dict.fromkeys(SCORES, UP), ("Segformer MiT-N0", ""): dict.fromkeys(SCORES, UP)}
+    measured["refiner"] = {
+        ("CFFM MiT-B1", ""): dict.fromkeys(SCORES, UP),
+        ("Segformer MiT-N0", ""): dict.fromkeys(SCORES, UP),
+    }
     del measured["cross"]
     table, not_run = claims_table(measured, {"cross": "no clips", **NO_COST})
-    assert not_run == {("refined minus base, second data set", "", ""): "no clips", ("speed", "", ""): "elsewhere"}
+    assert not_run == {
+        ("refined minus base, second data set", "", ""): "no clips",
+        ("speed", "", ""): "elsewhere",
+    }
     paper = table[table.metric == "mBIoU change"].set_index(["method", "backbone"])["paper"]
-    assert paper["refined minus base", "CFFM MiT-B1"] == 4.6 and np.isnan(paper["refined minus base", "Segformer MiT-N0"])
+    assert paper["refined minus base", "CFFM MiT-B1"] == 4.6 and np.isnan(
+        paper["refined minus base", "Segformer MiT-N0"]
+    )
     findings = judge(measured, {"cross": "no clips", **NO_COST})
     report.save(tmp_path, table, not_run, None, "Claims", ["a"], {}, {"Ledger": ledger(findings)})
     page = (tmp_path / "table.md").read_text()
-    assert page.index("## Ledger") < page.index("## Numbers") and "not run: no clips" in page and "In percent" not in page
+    assert (
+        page.index("## Ledger") < page.index("## Numbers")
+        and "not run: no clips" in page
+        and "In percent" not in page
+    )
 
 
 def test_forest_rows_hold_every_change():
     measured = everything(UP)
     measured["refiner"]["B", "x"] = {**measured["refiner"]["B", "x"], "mIoU": DOWN}
     drawn = forest_rows(judge(measured, NO_COST))
-    assert ("refinement raises the score of every model", "mIoU: B x, worst of 2", "does not hold", [DOWN, UP]) in drawn
-    assert sum(claim == WORDS["iou"] for claim, *_ in drawn) == 3 and not any(claim.startswith("a longer window is") for claim, *_ in drawn)
+    assert (
+        "refinement raises the score of every model",
+        "mIoU: B x, worst of 2",
+        "does not hold",
+        [DOWN, UP],
+    ) in drawn
+    assert sum(claim == WORDS["iou"] for claim, *_ in drawn) == 3 and not any(
+        claim.startswith("a longer window is") for claim, *_ in drawn
+    )
 
 
 def labels(seed, wrong):
@@ -155,7 +237,9 @@ def labels(seed, wrong):
 
 def test_contrast_is_a_difference_of_paired_changes():
     truths = [labels(0, ())] * 4
-    of = lambda wrong: [count_clip(f"c{i}", t, labels(i, wrong if i else ()), 3) for i, t in enumerate(truths)]
+    of = lambda wrong: [
+        count_clip(f"c{i}", t, labels(i, wrong if i else ()), 3) for i, t in enumerate(truths)
+    ]
     before, after = of((7, 8, 8, 9)), of((1, 15))  # the border is mended, what is inside is not
     value, low, high = contrast(after, before, "mBIoU", "mIoU")
     old, new = summarise(before), summarise(after)
@@ -174,4 +258,8 @@ def test_notes_count_the_verdicts():
     study = open_study("mini")
     notes = claims_notes(study, MaskletSettings(), judge(everything(UP), NO_COST))
     total = len(judge(everything(UP), NO_COST))
-    assert notes[0].startswith(f"{total} claims, each about a metric. Holds: ") and "not run: 2" in notes[0] and str(MARGIN) in notes[1]
+    assert (
+        notes[0].startswith(f"{total} claims, each about a metric. Holds: ")
+        and "not run: 2" in notes[0]
+        and str(MARGIN) in notes[1]
+    )

@@ -66,7 +66,9 @@ def test_peak_memory_is_of_this_measurement_alone():
 def test_masklets_that_the_papers_speed_leaves_room_for():
     """At that many masklets the predicted speed is the paper's."""
     low, high = costs.implied_masklets(1.1, MaskletSettings())
-    cost = costs.predict_cost([32], (480, 853), MaskletSettings(), "large", high, flops.of_peak(312, 0.31, "an A100"))
+    cost = costs.predict_cost(
+        [32], (480, 853), MaskletSettings(), "large", high, flops.of_peak(312, 0.31, "an A100")
+    )
     assert low < high and 32 / cost.total_s == pytest.approx(1.1)
 
 
@@ -81,31 +83,57 @@ def test_table_and_figure(monkeypatch, tmp_path):
     for setting in ("objects 1", "objects 2", "window 1"):
         measured, predicted = rows["Measured", setting], rows["Predicted", setting]
         stages = [f"ms_{stage}" for stage in costs.STAGES]
-        assert measured.fps == pytest.approx(1000 / measured[stages].sum()) and predicted.fps == pytest.approx(1000 / predicted[stages].sum())
-        assert measured.masklets == predicted.masklets and "ms_metrics" in measured and "ms_metrics" not in predicted
+        assert measured.fps == pytest.approx(
+            1000 / measured[stages].sum()
+        ) and predicted.fps == pytest.approx(1000 / predicted[stages].sum())
+        assert (
+            measured.masklets == predicted.masklets
+            and "ms_metrics" in measured
+            and "ms_metrics" not in predicted
+        )
     assert [rows["Measured", f"objects {n}"].masklets for n in (1, 2)] == [1, 2]
-    assert table[table.method == "Paper"].paper.tolist() == [1.1, 3.5] and set(not_run) == {("Paper", "A100", label) for label in costs.PAPER_FPS}
+    assert table[table.method == "Paper"].paper.tolist() == [1.1, 3.5] and set(not_run) == {
+        ("Paper", "A100", label) for label in costs.PAPER_FPS
+    }
     page = markdown(table, not_run, "Cost", notes)
-    assert "In percent" not in page and "| Measured | micro | objects 2 |" in page and "an A100" in notes[-1] and "Predicted over measured time" in page
+    assert (
+        "In percent" not in page
+        and "| Measured | micro | objects 2 |" in page
+        and "an A100" in notes[-1]
+        and "Predicted over measured time" in page
+    )
     left, right = cost_figure(table, "Cost").axes
-    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "2"] and [t.get_text() for t in right.get_xticklabels()] == ["1"]
+    assert [t.get_text() for t in left.get_xticklabels()] == ["1", "2"] and [
+        t.get_text() for t in right.get_xticklabels()
+    ] == ["1"]
     total = sum(rows["Measured", "objects 2"][stages])
-    assert max(bar.get_y() + bar.get_height() for bar in left.patches) == pytest.approx(max(total, sum(rows["Measured", "objects 1"][stages])))
+    assert max(bar.get_y() + bar.get_height() for bar in left.patches) == pytest.approx(
+        max(total, sum(rows["Measured", "objects 1"][stages]))
+    )
     assert left.lines[0].get_ydata()[1] == pytest.approx(sum(rows["Predicted", "objects 2"][stages]))
     monkeypatch.setattr(costs, "measure", None)
-    pd.testing.assert_frame_equal(costs.cost_table(run, LOOSE, [1, 2], [1], 2)[0], table)  # times are kept: a second run takes none
+    # times are kept: a second run takes none
+    pd.testing.assert_frame_equal(costs.cost_table(run, LOOSE, [1, 2], [1], 2)[0], table)
 
 
 def test_shortcuts_beside_exact(monkeypatch, tmp_path):
     monkeypatch.setattr(study, "CACHE", tmp_path)
     run = open_study("mini")
-    run = replace(run, profile=replace(run.profile, example="", models=()), dataset=replace(run.dataset, clips=make_dataset(frames=3, size=(26, 34)).clips))
+    run = replace(
+        run,
+        profile=replace(run.profile, example="", models=()),
+        dataset=replace(run.dataset, clips=make_dataset(frames=3, size=(26, 34)).clips),
+    )
     table, note = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
     table = table.set_index("masklets")
     assert "3 frames" in note and "the truth" in note and "no interval" in note
     assert list(table.index) == ["base model", "exact", "input_px = 64", "memories = 1, every = 2"]
-    assert table.loc["exact", "times faster"] == "1.00" and float(table.loc["memories = 1, every = 2", "times faster"]) > 0
-    assert table.loc["base model", "s a frame"] == "" and table.loc["base model", "mIoU"] == "100.00"  # the truth, where no base model can be run
+    assert (
+        table.loc["exact", "times faster"] == "1.00"
+        and float(table.loc["memories = 1, every = 2", "times faster"]) > 0
+    )
+    # the truth, where no base model can be run
+    assert table.loc["base model", "s a frame"] == "" and table.loc["base model", "mIoU"] == "100.00"
     monkeypatch.setattr(sam, "load", None)
     again, _ = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
     pd.testing.assert_frame_equal(again.set_index("masklets"), table)

@@ -1,4 +1,5 @@
-"""Table 2: void counts as a miss and is filled by masklets, rows meet the paper's, and nothing runs without a second data set."""
+"""Table 2: void counts as a miss and is filled by masklets, rows meet the paper's, and nothing runs
+without a second data set."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -35,19 +36,35 @@ def predicted(clip: int, t: int) -> np.ndarray:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Two drawn clips, holed predictions of one model of the paper, and a masklet over the first six columns."""
+    """Two drawn clips, holed predictions of one model of the paper, and a masklet over the first six
+    columns."""
     asked = []
 
     def cut(job):
         clip, _, files, *_ = job
-        rle = as_text(coco.encode(np.asfortranarray(np.tile(np.arange(SIZE[1]) < 6, (SIZE[0], 1)).astype(np.uint8))))
+        rle = as_text(
+            coco.encode(np.asfortranarray(np.tile(np.arange(SIZE[1]) < 6, (SIZE[0], 1)).astype(np.uint8)))
+        )
         for settings, path in files.items():
             asked.append(settings)
-            Masklets(clip.name, SIZE, settings, (FrameMasklets(0, (0,), (rle,), (0.9,), (0.9,)),) * len(clip)).save(path)
+            Masklets(
+                clip.name, SIZE, settings, (FrameMasklets(0, (0,), (rle,), (0.9,), (0.9,)),) * len(clip)
+            ).save(path)
 
     names = tuple(f"{t:03d}" for t in range(N_FRAMES))
-    clips = tuple(Clip(f"clip{c}", names, lambda: SIZE, lambda t, c=c: np.full((*SIZE, 3), 10 * c + t, np.uint8), lambda t, c=c: truth(c, t)) for c in range(2))
-    predictions = {f"clip{c}": Predictions(f"clip{c}", names, lambda t, c=c: predicted(c, t)) for c in range(2)}
+    clips = tuple(
+        Clip(
+            f"clip{c}",
+            names,
+            lambda: SIZE,
+            lambda t, c=c: np.full((*SIZE, 3), 10 * c + t, np.uint8),
+            lambda t, c=c: truth(c, t),
+        )
+        for c in range(2)
+    )
+    predictions = {
+        f"clip{c}": Predictions(f"clip{c}", names, lambda t, c=c: predicted(c, t)) for c in range(2)
+    }
 
     def predictions_of(study, name):
         if name != "cavis-r50":
@@ -59,7 +76,14 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "workers", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(studies, "predictions_of", predictions_of)
     monkeypatch.setattr(refiner, "predictions_of", predictions_of)
-    profile = Profile("toy", "toy", "vipseg", "", cross="toy", models=(("cavis-r50", "CAVIS", "R50"), ("dvis-swinl", "DVIS", "Swin-L")))
+    profile = Profile(
+        "toy",
+        "toy",
+        "vipseg",
+        "",
+        cross="toy",
+        models=(("cavis-r50", "CAVIS", "R50"), ("dvis-swinl", "DVIS", "Swin-L")),
+    )
     return studies.Study(profile, tmp_path, Dataset("toy", "val", ("left", "right"), clips), "micro"), asked
 
 
@@ -67,8 +91,16 @@ def test_printed_rows_are_the_papers():
     rows, paper = cross.printed_rows(), read_paper_table(2).set_index("method")
     bases = [("CAVIS", "R50"), ("DVIS++", "R50"), ("DVIS", "Swin-L"), ("DVIS (offline)", "Swin-L")]
     assert list(rows) == bases + [(f"SAM2-{method}", backbone) for method, backbone in bases]
-    assert [vipseg_name(*base) for base in bases] == ["CAVIS (R50)", "DVIS++ (R50)", "DVIS (Swin-L)", "DVIS (Swin-L, offline)"]
-    assert rows["SAM2-DVIS (offline)", "Swin-L"] == paper.loc["SAM2-DVIS (offline)"].to_dict() and rows["DVIS++", "R50"]["mIoU"] == 49.9
+    assert [vipseg_name(*base) for base in bases] == [
+        "CAVIS (R50)",
+        "DVIS++ (R50)",
+        "DVIS (Swin-L)",
+        "DVIS (Swin-L, offline)",
+    ]
+    assert (
+        rows["SAM2-DVIS (offline)", "Swin-L"] == paper.loc["SAM2-DVIS (offline)"].to_dict()
+        and rows["DVIS++", "R50"]["mIoU"] == 49.9
+    )
 
 
 def test_holes_are_misses_and_masklets_fill_them(run):
@@ -82,23 +114,35 @@ def test_holes_are_misses_and_masklets_fill_them(run):
             n_left += (truth(c, t) == 0).sum()
             n_hole += (predicted(c, t) == VOID).sum()
     assert found.measured["CAVIS", "R50"] == pytest.approx(100 * (1 + (n_left - n_hole) / n_left) / 2)
-    assert found.measured["SAM2-CAVIS", "R50"] == 100 and found.paper["SAM2-CAVIS", "R50"] == 50.3 and found.paper["CAVIS", "R50"] == 50.4
+    assert (
+        found.measured["SAM2-CAVIS", "R50"] == 100
+        and found.paper["SAM2-CAVIS", "R50"] == 50.3
+        and found.paper["CAVIS", "R50"] == 50.4
+    )
     assert {"Majority-CAVIS", "TrueRegions-CAVIS"} <= set(table.method)
     assert list(differences) == [("CAVIS", "R50")] and differences["CAVIS", "R50"]["mIoU"][0] > 0
     assert not_run == {
-        ("DVIS++", "R50", ""): "the toy profile has no DVIS++ R50", ("DVIS", "Swin-L", ""): "no predictions of dvis-swinl",
-        ("DVIS (offline)", "Swin-L", ""): "the toy profile has no DVIS (offline) Swin-L", ("SAM2-DVIS++", "R50", ""): "the toy profile has no DVIS++ R50",
-        ("SAM2-DVIS", "Swin-L", ""): "no predictions of dvis-swinl", ("SAM2-DVIS (offline)", "Swin-L", ""): "the toy profile has no DVIS (offline) Swin-L",
-    }  # fmt: skip
+        ("DVIS++", "R50", ""): "the toy profile has no DVIS++ R50",
+        ("DVIS", "Swin-L", ""): "no predictions of dvis-swinl",
+        ("DVIS (offline)", "Swin-L", ""): "the toy profile has no DVIS (offline) Swin-L",
+        ("SAM2-DVIS++", "R50", ""): "the toy profile has no DVIS++ R50",
+        ("SAM2-DVIS", "Swin-L", ""): "no predictions of dvis-swinl",
+        ("SAM2-DVIS (offline)", "Swin-L", ""): "the toy profile has no DVIS (offline) Swin-L",
+    }
     assert len(report.wide(table, not_run)) == 4 + 6
 
 
 def test_void_has_an_interval_over_clips():
-    counts = [SimpleNamespace(truth_px=np.array([60, judged - 60]), predicted_px=np.array([judged - void, 0])) for void, judged in ((0, 100), (30, 200), (90, 300))]
+    counts = [
+        SimpleNamespace(truth_px=np.array([60, judged - 60]), predicted_px=np.array([judged - void, 0]))
+        for void, judged in ((0, 100), (30, 200), (90, 300))
+    ]
     shares = []
     for times in draw(3):
         drawn = [c for c, n in zip(counts, times.astype(int)) for _ in range(n)]
-        shares.append(100 * (1 - sum(c.predicted_px.sum() for c in drawn) / sum(c.truth_px.sum() for c in drawn)))
+        shares.append(
+            100 * (1 - sum(c.predicted_px.sum() for c in drawn) / sum(c.truth_px.sum() for c in drawn))
+        )
     low, high = np.percentile(shares, (2.5, 97.5))
     assert tables.void_share(counts) == f"20.0 % [{low:.1f}, {high:.1f}]" and low < 15 < 25 < high
     assert tables.void_share(counts[1:2]) == "15.0 %"  # one clip has no interval
@@ -108,21 +152,53 @@ def test_void_is_counted_where_the_truth_is_judged(run):
     study, _ = run
     (line,) = tables.void_table(study).to_dict("records")
     share = 100 * (2 * N_FRAMES + 1) / (17 * N_FRAMES)
-    assert line == {"method": "CAVIS", "backbone": "R50", "void, base": f"{share:.1f} % [{share:.1f}, {share:.1f}]", "void, refined": "0.0 % [0.0, 0.0]"}
-    judged = replace(study.dataset.clips[0], read_truth=lambda t: np.where(predicted(0, t) == VOID, VOID, truth(0, t)).astype(np.uint8))
-    (line,) = tables.void_table(replace(study, dataset=replace(study.dataset, clips=(judged,)))).to_dict("records")
+    assert line == {
+        "method": "CAVIS",
+        "backbone": "R50",
+        "void, base": f"{share:.1f} % [{share:.1f}, {share:.1f}]",
+        "void, refined": "0.0 % [0.0, 0.0]",
+    }
+    judged = replace(
+        study.dataset.clips[0],
+        read_truth=lambda t: np.where(predicted(0, t) == VOID, VOID, truth(0, t)).astype(np.uint8),
+    )
+    (line,) = tables.void_table(replace(study, dataset=replace(study.dataset, clips=(judged,)))).to_dict(
+        "records"
+    )
     assert line["void, base"] == "0.0 %"
 
 
 def test_notes_judge_the_papers_claims(run):
     study, _ = run
-    notes = tables.cross_notes(study, MaskletSettings(), {("CAVIS", "R50"): {"mIoU": (2.0, 1.0, 3.0), "mBIoU": (2.0, 1.0, 3.0), "mVC8": (0.1, -1.0, 1.0), "mVC16": (-2.0, -3.0, -1.0)}})
-    assert "No setting differs" in notes[2] and notes[3] == "Void in the predictions of CAVIS R50: 12.1 % [12.1, 12.1] of the judged pixels before refinement, 0.0 % [0.0, 0.0] after."
-    assert notes[4] == ("The paper's claims for CAVIS R50: mIoU +2.0 (leaves it alone: does not hold), mBIoU +2.0 (rises: holds), mVC8 +0.1 (rises: cannot be said), "
-                        "mVC16 -2.0 (rises: does not hold).")  # fmt: skip
+    notes = tables.cross_notes(
+        study,
+        MaskletSettings(),
+        {
+            ("CAVIS", "R50"): {
+                "mIoU": (2.0, 1.0, 3.0),
+                "mBIoU": (2.0, 1.0, 3.0),
+                "mVC8": (0.1, -1.0, 1.0),
+                "mVC16": (-2.0, -3.0, -1.0),
+            }
+        },
+    )
+    assert (
+        "No setting differs" in notes[2]
+        and notes[3]
+        == "Void in the predictions of CAVIS R50: 12.1 % [12.1, 12.1] of the judged pixels before refinement, 0.0 % [0.0, 0.0] after."
+    )
+    assert notes[4] == (
+        "The paper's claims for CAVIS R50: mIoU +2.0 (leaves it alone: does not hold), mBIoU +2.0 (rises: holds), mVC8 +0.1 (rises: cannot be said), "
+        "mVC16 -2.0 (rises: does not hold)."
+    )
     assert not any("stand-in" in note.lower() for note in notes)
-    made = replace(study, profile=replace(study.profile, models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),)))
-    assert any("it is not DVIS, DVIS++ or CAVIS" in note for note in tables.cross_notes(made, MaskletSettings(), {}))
+    made = replace(
+        study,
+        profile=replace(study.profile, models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),)),
+    )
+    assert any(
+        "it is not DVIS, DVIS++ or CAVIS" in note for note in tables.cross_notes(made, MaskletSettings(), {})
+    )
 
 
 def test_the_example_is_where_refinement_changes_most(run):
@@ -139,7 +215,11 @@ def test_the_ledger_has_the_papers_names(run):
 def test_without_a_second_data_set_every_row_says_why(run, tmp_path, monkeypatch):
     alone = replace(run[0], profile=replace(run[0].profile, cross=""))
     table, not_run, differences = tables.cross_table(alone)
-    assert table.measured.isna().all() and differences == {} and set(not_run.values()) == {"the toy profile has no second data set"}
+    assert (
+        table.measured.isna().all()
+        and differences == {}
+        and set(not_run.values()) == {"the toy profile has no second data set"}
+    )
     assert len(report.wide(table, not_run)) == len(not_run) == 8 and table.paper.notna().sum() == 8 * 4
     monkeypatch.setattr(studies, "DATA", tmp_path)
     first = replace(studies.open_study("vspw", str(DATA / "mini")), checkpoint="micro")

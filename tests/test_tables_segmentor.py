@@ -1,16 +1,19 @@
 """Table 3 on drawn clips, where it is known what every row must be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from dataclasses import replace
-
 import toy_segmentor
+
 from lib import fit, plots, report, study, tables
 from lib.config import ClassifierConfig
 from lib.tables import segmentor
 
-QUICK = tables.SegmentorSettings(classifier=ClassifierConfig(hidden=8, epochs=30, patience=30, lr=0.05, batch=4))
+QUICK = tables.SegmentorSettings(
+    classifier=ClassifierConfig(hidden=8, epochs=30, patience=30, lr=0.05, batch=4)
+)
 PIXELS, TOP = 13 * 17, 2 * 17
 
 
@@ -27,23 +30,49 @@ def scores(table, metric="wIoU"):
 
 
 def test_rows_differ_by_what_they_leave_uncovered(run):
-    """Classes are found without error here; two of 13 rows have no mask, and in one of these the base is wrong."""
+    """Classes are found without error here; two of 13 rows have no mask, and in one of these the base is
+    wrong."""
     table, not_run, differences = tables.segmentor_table(run, QUICK)
     rows = list(dict.fromkeys(zip(table.method, table.backbone)))
-    assert rows[:9] == [("Segformer", "MiT-N0"), ("I-Segformer", "MiT-N0"), ("I-Segformer_base", "MiT-N0"), ("Segformer", "MiT-N1"), ("I-Segformer", "MiT-N1"),
-                        ("I-Segformer_base", "MiT-N1"), ("I-SAM2", ""), ("I-SAM2_base", ""), ("TrueLabels-SAM2", "")]  # fmt: skip
+    assert rows[:9] == [
+        ("Segformer", "MiT-N0"),
+        ("I-Segformer", "MiT-N0"),
+        ("I-Segformer_base", "MiT-N0"),
+        ("Segformer", "MiT-N1"),
+        ("I-Segformer", "MiT-N1"),
+        ("I-Segformer_base", "MiT-N1"),
+        ("I-SAM2", ""),
+        ("I-SAM2_base", ""),
+        ("TrueLabels-SAM2", ""),
+    ]
     found = scores(table)
     for row in ("I-Segformer MiT-N0", "I-SAM2", "TrueLabels-SAM2"):
         assert found[row] == pytest.approx(100 * 11 / 13)
-    assert found["Segformer MiT-N0"] == found["I-Segformer_base MiT-N1"] == found["I-SAM2_base"] > 100 * 11 / 13
-    assert len(not_run) == 9 and all(row[0].removeprefix("I-").startswith("CFFM") for row in not_run) and "toy profile has no CFFM MiT-B2" in not_run["I-CFFM_base", "MiT-B2", ""]
+    assert (
+        found["Segformer MiT-N0"] == found["I-Segformer_base MiT-N1"] == found["I-SAM2_base"] > 100 * 11 / 13
+    )
+    assert (
+        len(not_run) == 9
+        and all(row[0].removeprefix("I-").startswith("CFFM") for row in not_run)
+        and "toy profile has no CFFM MiT-B2" in not_run["I-CFFM_base", "MiT-B2", ""]
+    )
     row = table[(table.method == "I-SAM2") & (table.metric == "mIoU")].iloc[0]
     assert row.paper == 18.03 and row.measured != row.paper
     assert [key for key in differences if key[2] != "MiT-N0"] == [
-        ("below", "I-SAM2 minus Segformer", "MiT-N1"), ("trained", "I-Segformer minus Segformer", "MiT-N1"), ("encoder", "I-Segformer minus I-SAM2", "MiT-N1"),
-        ("fill", "I-SAM2_base minus I-SAM2", ""), ("fill", "I-Segformer_base minus I-Segformer", "MiT-N1")]  # fmt: skip
-    assert differences["below", "I-SAM2 minus Segformer", "MiT-N1"]["mIoU"][0] < 0 < differences["fill", "I-SAM2_base minus I-SAM2", ""]["mIoU"][0]
-    assert len(report.wide(table, not_run)) == 9 + 9 and len(report.gains(differences, ("claim", "difference", "backbone"))) == len(differences)
+        ("below", "I-SAM2 minus Segformer", "MiT-N1"),
+        ("trained", "I-Segformer minus Segformer", "MiT-N1"),
+        ("encoder", "I-Segformer minus I-SAM2", "MiT-N1"),
+        ("fill", "I-SAM2_base minus I-SAM2", ""),
+        ("fill", "I-Segformer_base minus I-Segformer", "MiT-N1"),
+    ]
+    assert (
+        differences["below", "I-SAM2 minus Segformer", "MiT-N1"]["mIoU"][0]
+        < 0
+        < differences["fill", "I-SAM2_base minus I-SAM2", ""]["mIoU"][0]
+    )
+    assert len(report.wide(table, not_run)) == 9 + 9 and len(
+        report.gains(differences, ("claim", "difference", "backbone"))
+    ) == len(differences)
 
 
 def test_sam2_alone_is_held_against_the_model_that_fills_it_too(run):
@@ -56,8 +85,14 @@ def test_notes_say_what_was_found(run):
     _, _, differences = tables.segmentor_table(run, QUICK)
     notes = "\n".join(tables.segmentor_notes(run, QUICK, differences))
     assert "cover 84.6 %" in notes and "filled by Segformer MiT-N1; by CFFM MiT-B1 in the paper" in notes
-    assert "features of SAM 2: right for 100.0 % of the masklets" in notes and "features of Segformer MiT-N0: right for 100.0 %" in notes
-    below, encoder = (next(n for n in notes.splitlines() if words in n) for words in ("I-SAM2 minus Segformer MiT-N0", "I-Segformer minus I-SAM2 MiT-N0"))
+    assert (
+        "features of SAM 2: right for 100.0 % of the masklets" in notes
+        and "features of Segformer MiT-N0: right for 100.0 %" in notes
+    )
+    below, encoder = (
+        next(n for n in notes.splitlines() if words in n)
+        for words in ("I-SAM2 minus Segformer MiT-N0", "I-Segformer minus I-SAM2 MiT-N0")
+    )
     assert "holds" in below and "does not hold" not in below and "mIoU +0.0 (cannot be said)" in encoder
 
 
@@ -68,7 +103,9 @@ def test_features_that_mislead_cost_but_the_bound_stands(run, monkeypatch):
     monkeypatch.setattr(segmentor, "predicted_classes", wrong)
     table, _, differences = tables.segmentor_table(run, QUICK)
     assert scores(table)["I-SAM2"] == 0 and scores(table)["TrueLabels-SAM2"] == pytest.approx(100 * 11 / 13)
-    assert "features of SAM 2: right for 0.0 % of the masklets" in "\n".join(tables.segmentor_notes(run, QUICK, differences))
+    assert "features of SAM 2: right for 0.0 % of the masklets" in "\n".join(
+        tables.segmentor_notes(run, QUICK, differences)
+    )
 
 
 def test_rows_without_inputs_say_why(run, tmp_path):
@@ -76,14 +113,19 @@ def test_rows_without_inputs_say_why(run, tmp_path):
     fit.fit(run, ["sam"], QUICK.classifier)["sam"].save(fit.weights_file(run, "sam"))
     (tmp_path / "sam.safetensors").write_bytes(b"another SAM 2")
     table, not_run, differences = tables.segmentor_table(run, QUICK)
-    assert "other weights of SAM 2" in not_run["I-SAM2", "", ""] and not_run["I-SAM2", "", ""] == not_run["I-SAM2_base", "", ""]
+    assert (
+        "other weights of SAM 2" in not_run["I-SAM2", "", ""]
+        and not_run["I-SAM2", "", ""] == not_run["I-SAM2_base", "", ""]
+    )
     assert "no weights data/toy/weights/segformer-n1" in not_run["I-Segformer_base", "MiT-N1", ""]
     assert scores(table)["Segformer MiT-N1"] > 0 and np.isnan(scores(table)["I-SAM2"])
     assert [key[0] for key in differences] == ["trained", "fill"]
     notes = "\n".join(tables.segmentor_notes(run, QUICK, differences))
     assert "features of SAM 2" not in notes and "features of Segformer MiT-N0" in notes
     record = tables.segmentor_record(run, QUICK)
-    assert [name for name in record["inputs"] if "isam2-" in name] and record["parameters"]["fill"] == "segformer-n1"
+    assert [name for name in record["inputs"] if "isam2-" in name] and record["parameters"][
+        "fill"
+    ] == "segformer-n1"
 
 
 def test_without_the_base_that_fills_only_the_filled_row_is_missing(run, monkeypatch):
@@ -101,7 +143,9 @@ def test_without_the_base_that_fills_only_the_filled_row_is_missing(run, monkeyp
 
 
 def test_who_fills(run):
-    assert segmentor.fill_of(run)[0] == "segformer-n1" and segmentor.fill_of(run, "segformer-n0")[2] == "MiT-N0"
+    assert (
+        segmentor.fill_of(run)[0] == "segformer-n1" and segmentor.fill_of(run, "segformer-n0")[2] == "MiT-N0"
+    )
     assert segmentor.fill_of(replace(run, profile=study.PROFILES["vspw"]))[1:] == ("CFFM", "MiT-B1")
     with pytest.raises(ValueError, match="segformer-n0, segformer-n1"):
         segmentor.fill_of(run, "cffm-b1")
@@ -127,8 +171,17 @@ def test_figure_has_every_row_once(run):
     table, _, _ = tables.segmentor_table(run, QUICK)
     fig = plots.segmentor(table, "Table 3, toy")
     upper, lower = fig.axes[0], fig.axes[4]
-    assert [t.get_text() for t in upper.get_yticklabels()] == ["Segformer MiT-N0", "Segformer MiT-N1", "SAM 2"]
-    assert [t.get_text() for t in lower.get_yticklabels()] == ["CFFM MiT-B0", "CFFM MiT-B1", "CFFM MiT-B2", "SAM 2"]
+    assert [t.get_text() for t in upper.get_yticklabels()] == [
+        "Segformer MiT-N0",
+        "Segformer MiT-N1",
+        "SAM 2",
+    ]
+    assert [t.get_text() for t in lower.get_yticklabels()] == [
+        "CFFM MiT-B0",
+        "CFFM MiT-B1",
+        "CFFM MiT-B2",
+        "SAM 2",
+    ]
     dots = [line.get_xdata()[0] for line in upper.lines if len(line.get_xdata()) == 1]
     assert sorted(dots) == sorted(table[(table.metric == "mIoU") & table.measured.notna()].measured)
     assert len([line for line in lower.lines if len(line.get_xdata()) == 1]) == 11
@@ -136,7 +189,11 @@ def test_figure_has_every_row_once(run):
 
 
 def test_encoders_of_the_papers_method_unless_others_are_asked_for(run):
-    models = (("segformer-n0", "Segformer", "MiT-N0"), ("cffm-n0", "CFFM", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))
+    models = (
+        ("segformer-n0", "Segformer", "MiT-N0"),
+        ("cffm-n0", "CFFM", "MiT-N0"),
+        ("segformer-n1", "Segformer", "MiT-N1"),
+    )
     mixed = replace(run, profile=replace(run.profile, models=models))
     assert fit.models_of(run) == list(run.profile.models) and fit.models_of(mixed) == [models[1]]
     assert fit.models_of(mixed, ("segformer-n1", "cffm-n0")) == [models[2], models[1]]
@@ -144,5 +201,13 @@ def test_encoders_of_the_papers_method_unless_others_are_asked_for(run):
         fit.models_of(mixed, ("tv3s-b1",))
     table, not_run, _ = tables.segmentor_table(mixed, replace(QUICK, models=("segformer-n0",)))
     rows = list(dict.fromkeys(zip(table.method, table.backbone)))
-    assert rows[:4] == [("Segformer", "MiT-N0"), ("I-Segformer", "MiT-N0"), ("I-Segformer_base", "MiT-N0"), ("Segformer", "MiT-N1")]
-    assert rows[4:7] == [("I-SAM2", ""), ("I-SAM2_base", ""), ("TrueLabels-SAM2", "")] and ("I-Segformer", "MiT-N1", "") not in not_run
+    assert rows[:4] == [
+        ("Segformer", "MiT-N0"),
+        ("I-Segformer", "MiT-N0"),
+        ("I-Segformer_base", "MiT-N0"),
+        ("Segformer", "MiT-N1"),
+    ]
+    assert (
+        rows[4:7] == [("I-SAM2", ""), ("I-SAM2_base", ""), ("TrueLabels-SAM2", "")]
+        and ("I-Segformer", "MiT-N1", "") not in not_run
+    )

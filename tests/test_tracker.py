@@ -21,7 +21,12 @@ LOOSE = MaskletSettings(window=3, grid=8, iou=0.4, stability=0.5)
 
 def clip_of(frames) -> Clip:
     """A clip of arrays."""
-    return Clip("drawn", tuple(f"{i:03d}" for i in range(len(frames))), lambda: frames[0].shape[:2], lambda i: frames[i])
+    return Clip(
+        "drawn",
+        tuple(f"{i:03d}" for i in range(len(frames))),
+        lambda: frames[0].shape[:2],
+        lambda i: frames[i],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,8 @@ def test_equals_stock_on_the_micro_model(frames, micro, predictor, tmp_path):
 
 
 def test_equals_stock_on_an_official_configuration(frames, tmp_path):
-    """SAM 2.1 tiny with seeded random weights: other sizes, other memory, multimask tracking, temporal positions of pointers."""
+    """SAM 2.1 tiny with seeded random weights: other sizes, other memory, multimask tracking, temporal
+    positions of pointers."""
     setting = MaskletSettings(window=3, grid=1, iou=0.0, stability=0.0)
     torch.manual_seed(0)
     model = sam.quicken(sam.official("tiny")).eval()
@@ -86,9 +92,15 @@ def test_proposals_equal_stock_field_by_field(frames, micro, predictor):
 
 
 def test_shared_settings_equal_each_alone(frames, micro):
-    """An ablation of every field at once: windows that start apart, end short and choose the same candidate; several grids; all thresholds, two fields at a time."""
+    """An ablation of every field at once: windows that start apart, end short and choose the same
+    candidate; several grids; all thresholds, two fields at a time."""
     base = MaskletSettings(window=5, grid=5)
-    varied = [{"window": w} for w in (1, 2, 3, 4)] + [{"grid": g} for g in (2, 4)] + [{"iou": x} for x in (0.4, 0.95)] + [{"stability": x} for x in (0.4, 0.97)]
+    varied = (
+        [{"window": w} for w in (1, 2, 3, 4)]
+        + [{"grid": g} for g in (2, 4)]
+        + [{"iou": x} for x in (0.4, 0.95)]
+        + [{"stability": x} for x in (0.4, 0.97)]
+    )
     varied += [{"window": w, "iou": 0.4, "stability": 0.4} for w in (2, 3)]
     settings = (base, *(replace(base, **fields) for fields in varied))
     together = masklets.segment_all(micro, clip_of(frames), settings)
@@ -96,23 +108,38 @@ def test_shared_settings_equal_each_alone(frames, micro):
         alone = masklets.segment(micro, clip_of(frames), setting)
         assert shared.settings == setting
         for t in range(len(frames)):
-            assert shared.frames[t].ids == alone.frames[t].ids and shared.frames[t].start == alone.frames[t].start == t - t % setting.window
-            assert shared.frames[t].iou == alone.frames[t].iou and shared.frames[t].stability == alone.frames[t].stability
+            assert (
+                shared.frames[t].ids == alone.frames[t].ids
+                and shared.frames[t].start == alone.frames[t].start == t - t % setting.window
+            )
+            assert (
+                shared.frames[t].iou == alone.frames[t].iou
+                and shared.frames[t].stability == alone.frames[t].stability
+            )
             if shared.frames[t].ids:
                 assert ious(shared.masks(t), alone.masks(t)).min() >= 0.999
     found = [tuple(len(frame.ids) for frame in m.frames) for m in together]
-    assert len(set(found)) > 6 and min(map(min, found)) > 0, "the settings must differ for this to mean anything"
+    assert len(set(found)) > 6 and min(map(min, found)) > 0, (
+        "the settings must differ for this to mean anything"
+    )
 
 
 def test_what_is_known_is_not_tracked_again(frames, micro, monkeypatch):
     tracked = []
     begin = tracker.Group.__init__
-    monkeypatch.setattr(tracker.Group, "__init__", lambda group, sam, start, end, members, *rest: tracked.append((start, len(members))) or begin(group, sam, start, end, members, *rest))
+    monkeypatch.setattr(
+        tracker.Group,
+        "__init__",
+        lambda group, sam, start, end, members, *rest: (
+            tracked.append((start, len(members))) or begin(group, sam, start, end, members, *rest)
+        ),
+    )
     base = MaskletSettings(window=4, grid=5)
     settings = tuple(replace(base, **fields) for fields in ({}, {"window": 2}, {"iou": 0.4}, {"grid": 4}))
     found = {}
     known = masklets.segment_all(micro, clip_of(frames), settings[:1])
-    others = [replace(m, frames=tuple(replace(f, iou=f.iou[::-1]) for f in m.frames)) for m in known]  # those of another model, say
+    # those of another model, say
+    others = [replace(m, frames=tuple(replace(f, iou=f.iou[::-1]) for f in m.frames)) for m in known]
     for name, given in (("alone", ()), ("known", known), ("others", others)):
         tracked.clear()
         found[name] = masklets.segment_all(micro, clip_of(frames), settings, known=given), sorted(tracked)
@@ -158,19 +185,26 @@ def logits_of(model, frames, length) -> list[torch.Tensor]:
     halves = torch.zeros(2, *frames[0].shape[:2], dtype=torch.bool)
     halves[0, :120], halves[1, :, 200:] = True, True
     group = tracker.Group(model, 0, length, [0, 1], pixels.encode_rles(halves), 8)
-    encoded = [tracker.encode(model, pixels.as_video_predictor(frame, model.image_size)) for frame in frames[:length]]
+    encoded = [
+        tracker.encode(model, pixels.as_video_predictor(frame, model.image_size)) for frame in frames[:length]
+    ]
     return [group.step(t, length, encoded[t]) for t in range(length)]
 
 
 def test_what_is_computed_once_for_all_is_what_each_would_compute(frames, micro, monkeypatch):
     once, clicked = logits_of(micro, frames, 3), tracker.propose(micro, frames[0], [LOOSE])
-    assert not [name for name, module in micro.named_modules() if {"_forward_sa", "forward"} & vars(module).keys()], "the model is left as it was"
+    assert not [
+        name for name, module in micro.named_modules() if {"_forward_sa", "forward"} & vars(module).keys()
+    ], "the model is left as it was"
     monkeypatch.setattr(tracker, "_once", lambda *functions: nullcontext())
     for found, each in zip(once, logits_of(micro, frames, 3)):
         torch.testing.assert_close(found, each, rtol=1e-3, atol=1e-3)
     each = tracker.propose(micro, frames[0], [LOOSE])
     torch.testing.assert_close(clicked.iou, each.iou, rtol=1e-4, atol=1e-4)
-    assert coco.iou(clicked.rles, each.rles, [0] * len(each.rles)).diagonal().min() > 0.999 and len(each.rles) > 4
+    assert (
+        coco.iou(clicked.rles, each.rles, [0] * len(each.rles)).diagonal().min() > 0.999
+        and len(each.rles) > 4
+    )
 
 
 def test_a_track_of_one_frame_is_the_start_of_a_longer_one(frames, micro):
@@ -194,7 +228,11 @@ def test_clean_fills_holes_and_drops_specks():
 
 
 def test_clean_is_off_unless_asked_for(frames, micro):
-    plain, cleaned = masklets.segment_all(micro, clip_of(frames[:1]), (MaskletSettings(iou=0.3, stability=0.3), MaskletSettings(iou=0.3, stability=0.3, clean_px=60)))
+    plain, cleaned = masklets.segment_all(
+        micro,
+        clip_of(frames[:1]),
+        (MaskletSettings(iou=0.3, stability=0.3), MaskletSettings(iou=0.3, stability=0.3, clean_px=60)),
+    )
     assert len(plain.frames[0].ids) == len(cleaned.frames[0].ids) > 0
     expected = np.stack([pixels.clean(m, 60) for m in plain.masks(0)])
     assert (cleaned.masks(0) == expected).all()
@@ -205,7 +243,9 @@ def test_every_second_frame_keeps_its_masks_for_the_next(frames, micro):
     thin = masklets.segment(micro, clip_of(frames[::2]), replace(LOOSE, window=2))
     found = masklets.segment(micro, clip, setting, every=2)
     assert (len(found), found.settings) == (5, setting) and [f.start for f in found.frames] == [0, 0, 0, 0, 4]
-    assert [(f.ids, f.rles) for f in found.frames] == [(thin.frames[t // 2].ids, thin.frames[t // 2].rles) for t in range(5)]
+    assert [(f.ids, f.rles) for f in found.frames] == [
+        (thin.frames[t // 2].ids, thin.frames[t // 2].rles) for t in range(5)
+    ]
     with pytest.raises(ValueError, match="multiples"):
         masklets.segment(micro, clip, LOOSE, every=2)
 
@@ -213,7 +253,10 @@ def test_every_second_frame_keeps_its_masks_for_the_next(frames, micro):
 def test_fewer_memories_change_nothing_until_there_are_more(frames, micro):
     """With one memory, frame 2 still sees frame 1 and the prompt; frame 3 misses frame 1."""
     setting = replace(LOOSE, window=5)
-    exact, less = (masklets.segment(model, clip_of(frames), setting) for model in (micro, sam.load("micro", "cpu", Shortcuts(memories=1))))
+    exact, less = (
+        masklets.segment(model, clip_of(frames), setting)
+        for model in (micro, sam.load("micro", "cpu", Shortcuts(memories=1)))
+    )
     same = [ious(exact.masks(t), less.masks(t)).min() for t in range(5)]
     assert min(same[:3]) >= 0.999 and min(same[3:]) < 1
 

@@ -22,12 +22,15 @@ def work(tmp_path_factory):
 
 
 def test_rank_loss_is_what_the_kept_mask_lacks():
-    """Per click: the best true IoU among all masks of its region in its picture, less that of the mask with the highest prediction."""
+    """Per click: the best true IoU among all masks of its region in its picture, less that of the mask
+    with the highest prediction."""
     rng = np.random.default_rng(0)
     predicted, true, ids = rng.random((2, 5, 3)), rng.random((2, 5, 3)), rng.integers(0, 2, (2, 5))
     lost = []
     for b, k in np.ndindex(2, 5):
-        rivals = [(predicted[b, j, m], true[b, j, m]) for j in range(5) for m in range(3) if ids[b, j] == ids[b, k]]
+        rivals = [
+            (predicted[b, j, m], true[b, j, m]) for j in range(5) for m in range(3) if ids[b, j] == ids[b, k]
+        ]
         lost.append(max(t for _, t in rivals) - max(rivals)[1])
     found = train_sam.rank_loss(*map(torch.from_numpy, (predicted, true, ids)), sharpness=1e6)
     assert found.item() == pytest.approx(np.mean(lost), abs=1e-9)
@@ -48,7 +51,10 @@ def test_ranks_are_learned():
 
 
 def test_training_writes_weights_that_load_and_resumes(work, caplog):
-    phases = (Phase("clicks", 64, 0.03, 1e-3, images=2, clicks=3, attention=0.5), Phase("both", 64, 0.03, 1e-3, images=2, clicks=3, clips=1, objects=2, frames=3))
+    phases = (
+        Phase("clicks", 64, 0.03, 1e-3, images=2, clicks=3, attention=0.5),
+        Phase("both", 64, 0.03, 1e-3, images=2, clicks=3, clips=1, objects=2, frames=3),
+    )
     out = work / "micro.safetensors"
     train_sam.train(out, phases[:1], n_scenes=4, work=work, threads=1)
     first = torch.load(work / "checkpoint.pt", weights_only=True)["state"]
@@ -61,13 +67,20 @@ def test_training_writes_weights_that_load_and_resumes(work, caplog):
 
 
 def test_a_fresh_pool_shares_no_scene_with_the_first(work):
-    first, fresh = (pool.draw_pool(work / name, 4, new, workers=1)[1] for name, new in (("frames_4", False), ("fresh_4", True)))
-    assert first.shape == fresh.shape and not any(np.array_equal(a, b) for a in first[:, 0] for b in fresh[:, 0])
+    first, fresh = (
+        pool.draw_pool(work / name, 4, new, workers=1)[1]
+        for name, new in (("frames_4", False), ("fresh_4", True))
+    )
+    assert first.shape == fresh.shape and not any(
+        np.array_equal(a, b) for a in first[:, 0] for b in fresh[:, 0]
+    )
 
 
 def test_no_scene_of_a_fresh_pool_is_wild(monkeypatch):
     looks, draw = [], pool.make_scene
-    monkeypatch.setattr(pool, "make_scene", lambda seed, look, **rest: looks.append(look.wild) or draw(seed, look, **rest))
+    monkeypatch.setattr(
+        pool, "make_scene", lambda seed, look, **rest: looks.append(look.wild) or draw(seed, look, **rest)
+    )
     for i, fresh in ((4, False), (4, True), (5, False), (5, True)):
         pool._draw_one(i, fresh)
     assert looks[0] > 0 and looks[1:] == [0, 0, 0]
@@ -96,7 +109,9 @@ def test_steepen_multiplies_the_mask_logits():
     model = sam.micro(64).eval()
     click = torch.zeros(1, 1, 128), torch.zeros(1, 128, 4, 4)
     maps = [torch.randn(1, c, s, s) for c, s in ((16, 16), (32, 8), (128, 4))]
-    masks = lambda: model.sam_mask_decoder.predict_masks(maps[2], model.sam_prompt_encoder.get_dense_pe(), *click, False, maps[:2])[0]
+    masks = lambda: model.sam_mask_decoder.predict_masks(
+        maps[2], model.sam_prompt_encoder.get_dense_pe(), *click, False, maps[:2]
+    )[0]
     with torch.no_grad():
         before = masks()
         train_sam.steepen(model, 2.5)
@@ -108,7 +123,8 @@ def test_pick_objects_prefers_those_that_leave():
     regions[:, :8], regions[0, 20:28, 4:12] = 1, 2  # 2 is gone in the last frame
     picked = lambda leaving: pool.pick_objects(regions, 200, leaving, np.random.default_rng(0))
     assert (picked(1.0) == 2).all() and 0 < (picked(0.0) == 2).mean() < 0.5 < (picked(0.5) == 2).mean() < 1
-    assert set(pool.pick_objects(regions[:1], 50, 1.0, np.random.default_rng(0))) == {0, 1, 2}  # nothing leaves: any
+    # nothing leaves: any
+    assert set(pool.pick_objects(regions[:1], 50, 1.0, np.random.default_rng(0))) == {0, 1, 2}
 
 
 def test_attention_supervision_falls_when_the_click_is_looked_at():
@@ -133,7 +149,11 @@ def test_attention_supervision_falls_when_the_click_is_looked_at():
 def test_committed_weights_come_with_log_and_quality():
     rows = list(csv.DictReader(open(MICRO_WEIGHTS.with_suffix(".csv"))))
     figures = json.loads(MICRO_WEIGHTS.with_suffix(".json").read_text())
-    assert MICRO_WEIGHTS.stat().st_size < 10e6 and len(rows) > 10 and int(rows[-1]["step"]) > int(rows[0]["step"])
+    assert (
+        MICRO_WEIGHTS.stat().st_size < 10e6
+        and len(rows) > 10
+        and int(rows[-1]["step"]) > int(rows[0]["step"])
+    )
     assert figures["held-out clips"] == 30 and 0 < figures["coverage"] <= 1
 
 
@@ -141,4 +161,8 @@ def test_committed_weights_find_and_track_regions_of_a_held_out_clip():
     """A floor, not the figure itself: that stands in micro_sam2.json."""
     model, scenes = sam.load("micro", "cpu"), [make_scene(SEEDS["val"] + 2)]
     found = quality.masks_quality(model, scenes, frames=(0,))
-    assert found["masks per frame"] >= 5 and found["coverage"] > 0.9 and found["mean best IoU of true regions"] > 0.6
+    assert (
+        found["masks per frame"] >= 5
+        and found["coverage"] > 0.9
+        and found["mean best IoU of true regions"] > 0.6
+    )

@@ -1,4 +1,5 @@
-"""A data set of pictures that are drawn when asked for: dark on the left, bright on the right, the border moving."""
+"""A data set of pictures that are drawn when asked for: dark on the left, bright on the right, the border
+moving."""
 
 from functools import partial
 
@@ -9,7 +10,7 @@ from lib.data import VOID, Clip, Dataset
 
 def picture(i, size=(64, 96)):
     image = np.zeros((*size, 3), np.uint8)
-    image[:, size[1] // 2 + 4 * i:, 0] = 255
+    image[:, size[1] // 2 + 4 * i :, 0] = 255
     return image
 
 
@@ -20,8 +21,16 @@ def truth(i, size=(64, 96)):
 
 
 def make_dataset(clips=1, frames=5, size=(64, 96)):
-    made = tuple(Clip(f"clip{c}", tuple(f"{i:05d}" for i in range(frames)), partial(tuple, size), partial(picture, size=size), partial(truth, size=size))
-                 for c in range(clips))
+    made = tuple(
+        Clip(
+            f"clip{c}",
+            tuple(f"{i:05d}" for i in range(frames)),
+            partial(tuple, size),
+            partial(picture, size=size),
+            partial(truth, size=size),
+        )
+        for c in range(clips)
+    )
     return Dataset("toy", "train", ("dark", "bright"), made)
 
 

@@ -1,4 +1,5 @@
-"""A study of two drawn clips, its train split, a stand-in for SAM 2 that finds dark and bright, and encoders that see grey levels."""
+"""A study of two drawn clips, its train split, a stand-in for SAM 2 that finds dark and bright, and
+encoders that see grey levels."""
 
 from functools import partial
 
@@ -29,7 +30,16 @@ def truth(clip, t):
 
 
 def dataset(split, n, frames=FRAMES):
-    clips = (Clip(f"{split}{c}", tuple(f"{t:03d}" for t in range(frames)), partial(tuple, SIZE), partial(image, c), partial(truth, c)) for c in range(n))
+    clips = (
+        Clip(
+            f"{split}{c}",
+            tuple(f"{t:03d}" for t in range(frames)),
+            partial(tuple, SIZE),
+            partial(image, c),
+            partial(truth, c),
+        )
+        for c in range(n)
+    )
     return Dataset("toy", split, VSPW_CLASSES, tuple(clips))
 
 
@@ -44,7 +54,9 @@ def cut(job):
     for settings, path in files.items():
         frames = []
         for t in range(len(clip)):
-            rles = tuple(as_text(coco.encode(np.asfortranarray(m.astype(np.uint8)))) for m in masks(clip.image(t)))
+            rles = tuple(
+                as_text(coco.encode(np.asfortranarray(m.astype(np.uint8)))) for m in masks(clip.image(t))
+            )
             frames.append(FrameMasklets(0, (0, 1), rles, (0.9, 0.9), (0.9, 0.9)))
         Masklets(clip.name, clip.size, settings, tuple(frames)).save(path)
 
@@ -79,9 +91,17 @@ def make(tmp_path, monkeypatch, models=MODELS):
     monkeypatch.setattr(fit, "_encoder", encoder)
     monkeypatch.setattr(fit, "train_split", lambda run: dataset("train", 6, 4))
     monkeypatch.setattr(encoders, "proposals", lambda model: masks)
-    run = study.Study(Profile("toy", "toy", "vspw", "", models=models, fit_clips=4), tmp_path, dataset("val", 2), str(tmp_path / "sam.safetensors"))
+    run = study.Study(
+        Profile("toy", "toy", "vspw", "", models=models, fit_clips=4),
+        tmp_path,
+        dataset("val", 2),
+        str(tmp_path / "sam.safetensors"),
+    )
     return run, encoded
 
 
 def predictions(run, name):
-    return {clip.name: Predictions(clip.name, clip.frames, partial(wrong_at_the_top, clip)) for clip in run.dataset.clips}
+    return {
+        clip.name: Predictions(clip.name, clip.frames, partial(wrong_at_the_top, clip))
+        for clip in run.dataset.clips
+    }

@@ -1,7 +1,9 @@
-"""PanopticStandIn: what stands where a video panoptic model would, made of this project's own parts. It is not DVIS, DVIS++ or CAVIS.
+"""PanopticStandIn: what stands where a video panoptic model would, made of this project's own parts. It is
+not DVIS, DVIS++ or CAVIS.
 
-A per-frame base segmentor gives the classes; the connected parts of a thing class are its instances, linked from frame to frame by overlap; pixels
-of which the segmentor is unsure, and specks, are left void. It writes the very form that DVIS writes, so that rows of real models take the same way.
+A per-frame base segmentor gives the classes; the connected parts of a thing class are its instances, linked
+from frame to frame by overlap; pixels of which the segmentor is unsure, and specks, are left void. It writes
+the very form that DVIS writes, so that rows of real models take the same way.
 """
 
 import hashlib
@@ -33,7 +35,10 @@ def predict(model, dataset: Dataset, out: Path) -> bool:
     if out.is_dir():
         return False
     with tubes.whole(out) as part:
-        videos = [{"video_id": clip.name, "annotations": predict_clip(model, clip, part / "pan_pred" / clip.name)} for clip in dataset.clips]
+        videos = [
+            {"video_id": clip.name, "annotations": predict_clip(model, clip, part / "pan_pred" / clip.name)}
+            for clip in dataset.clips
+        ]
         write_json(part / "pred.json", {"annotations": videos})
     return True
 
@@ -41,7 +46,8 @@ def predict(model, dataset: Dataset, out: Path) -> bool:
 def predict_clip(model, clip: Clip, folder: Path) -> list[dict]:
     """Write one clip's frames; return its list of `{file_name, segments_info}`."""
     (height, width), found, stuff, frames = clip.size, Tubes(), {}, []
-    last = np.zeros((-(-height // 2), -(-width // 2)), np.uint16)  # the segments are found at half size, at a quarter of the cost
+    # the segments are found at half size, at a quarter of the cost
+    last = np.zeros((-(-height // 2), -(-width // 2)), np.uint16)
     for t in progress(range(len(clip)), desc=f"{clip.name}, stand-in", total=len(clip)):
         last = link(found, stuff, last, _unsure_as_void(model, clip.image(t), last.shape))
         name = f"{clip.frames[t]}.png"
@@ -59,7 +65,8 @@ def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndar
         classes: (H, W) uint8, class ids or VOID.
 
     Returns:
-        (H, W) uint16 tube numbers. A thing's part goes on with the tube of its class in `last` that it overlaps most, best pairs first.
+        (H, W) uint16 tube numbers. A thing's part goes on with the tube of its class in `last` that it
+        overlaps most, best pairs first.
     """
     numbers, parts = np.zeros(classes.shape, np.uint16), []
     for c in np.flatnonzero(np.bincount(classes.ravel(), minlength=256)[:VOID]):
@@ -73,7 +80,11 @@ def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndar
     area, pairs = np.bincount(last.ravel()), []
     for i, (c, mask, size) in enumerate(parts):
         shared = np.bincount(last[mask])
-        pairs += [(shared[n] / (area[n] + size - shared[n]), i, n) for n in np.flatnonzero(shared) if n and found.classes[n] == c]
+        pairs += [
+            (shared[n] / (area[n] + size - shared[n]), i, n)
+            for n in np.flatnonzero(shared)
+            if n and found.classes[n] == c
+        ]
     mine, taken = {}, set()
     for iou, i, n in sorted(pairs, reverse=True):
         if iou >= LINK_IOU and i not in mine and n not in taken:
@@ -95,7 +106,11 @@ def _unsure_as_void(model, image: np.ndarray, size: tuple[int, int]) -> np.ndarr
         batch = to_network_size(image, SCALE)[None]
         logits = model(normalise(batch, next(model.parameters()).device))
         labels = to_labels(logits, batch.shape[1:3], size)[0].cpu().numpy()
-        sure = F.interpolate(logits.float().softmax(1).amax(1, keepdim=True), size, mode="bilinear")[0, 0].cpu().numpy()
+        sure = (
+            F.interpolate(logits.float().softmax(1).amax(1, keepdim=True), size, mode="bilinear")[0, 0]
+            .cpu()
+            .numpy()
+        )
     return np.where(sure < UNSURE, VOID, labels).astype(np.uint8)
 
 

@@ -16,11 +16,15 @@ log = logging.getLogger(__name__)
 POOL_FRAMES = 8
 
 
-def draw_pool(path: Path, n_scenes: int, fresh: bool = False, workers: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def draw_pool(
+    path: Path, n_scenes: int, fresh: bool = False, workers: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw training frames once: images (N, T, H, W, 3) and region ids (N, T, H, W), uint8, memory-mapped.
 
-    Half of the scenes are wild (any colour, texture and outline): a tracker trained on a dozen textures alone learns them by heart.
-    A fresh pool shares no scene with the first, and none of it is wild: the masks are at their best on what looks like the held-out clips.
+    Half of the scenes are wild (any colour, texture and outline): a tracker trained on a dozen textures alone
+    learns them by heart.
+    A fresh pool shares no scene with the first, and none of it is wild: the masks are at their best on what
+        looks like the held-out clips.
     """
     images_path, regions_path = path / "images.npy", path / "regions.npy"
     if not (path / "done").exists():
@@ -29,7 +33,11 @@ def draw_pool(path: Path, n_scenes: int, fresh: bool = False, workers: int = 2) 
         images = np.lib.format.open_memmap(images_path, "w+", np.uint8, (*shape, 3))
         regions = np.lib.format.open_memmap(regions_path, "w+", np.uint8, shape)
         with ProcessPoolExecutor(workers) as executor:
-            for i, (image, region) in enumerate(executor.map(_draw_one, range(fresh * n_scenes, (1 + fresh) * n_scenes), repeat(fresh), chunksize=8)):
+            for i, (image, region) in enumerate(
+                executor.map(
+                    _draw_one, range(fresh * n_scenes, (1 + fresh) * n_scenes), repeat(fresh), chunksize=8
+                )
+            ):
                 images[i], regions[i] = image, region
                 if i % 100 == 0:
                     log.info("drawn %d of %d scenes", i, n_scenes)
@@ -51,20 +59,31 @@ def _draw_one(i: int, fresh: bool) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.stack(regions)
 
 
-def augment(images: np.ndarray, regions: np.ndarray, size_px: int, rng: np.random.Generator, whole: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
-    """Crop, flip and recolour T frames alike: (T, H, W, 3) and (T, H, W), uint8, to (T, S, S, 3) float 0..1 and (T, S, S).
+def augment(
+    images: np.ndarray, regions: np.ndarray, size_px: int, rng: np.random.Generator, whole: float = 0.4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crop, flip and recolour T frames alike: (T, H, W, 3) and (T, H, W), uint8, to (T, S, S, 3) float
+    0..1 and (T, S, S).
 
     Each side stays whole with probability `whole`, or is cut to a half or more.
     """
     height, width = regions.shape[1:]
-    side_y, side_x = (int(side * rng.uniform(0.5, 1)) if rng.random() >= whole else side for side in (height, width))
+    side_y, side_x = (
+        int(side * rng.uniform(0.5, 1)) if rng.random() >= whole else side for side in (height, width)
+    )
     y, x = int(rng.integers(0, height - side_y + 1)), int(rng.integers(0, width - side_x + 1))
     flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
     gain, gamma = rng.uniform(0.75, 1.25, 3) * rng.uniform(0.8, 1.2), rng.uniform(0.75, 1.35)
     cut = lambda frames: torch.from_numpy(np.array(frames[:, y : y + side_y, x : x + side_x][:, :, flip]))
-    out = resize(cut(images).permute(0, 3, 1, 2), [size_px, size_px], antialias=True).permute(0, 2, 3, 1).numpy()  # as sam2 sees them
+    # as sam2 sees them
+    out = (
+        resize(cut(images).permute(0, 3, 1, 2), [size_px, size_px], antialias=True)
+        .permute(0, 2, 3, 1)
+        .numpy()
+    )
     ids = resize(cut(regions), [size_px, size_px], InterpolationMode.NEAREST_EXACT).numpy()
-    colours = np.clip((np.arange(256)[:, None] / 255.0) ** gamma * gain, 0, 1).astype(np.float32)  # (256, 3): of each grey level
+    # (256, 3): of each grey level
+    colours = np.clip((np.arange(256)[:, None] / 255.0) ** gamma * gain, 0, 1).astype(np.float32)
     return np.stack([colours[:, c][out[..., c]] for c in range(3)], -1), ids
 
 
@@ -74,9 +93,11 @@ def normalise(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.moveaxis((images - mean) / std, -1, -3).copy())
 
 
-def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator, by_region: float = 1 / 3, smallest: float = 0.002) -> tuple[np.ndarray, np.ndarray]:
-    """Choose n clicks on one (S, S) region map: a share `by_region` uniform over regions of at least `smallest` of the map, which favours small ones;
-    the others over pixels, as the grid clicks.
+def pick_clicks(
+    regions: np.ndarray, n: int, rng: np.random.Generator, by_region: float = 1 / 3, smallest: float = 0.002
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose n clicks on one (S, S) region map: a share `by_region` uniform over regions of at least
+    `smallest` of the map, which favours small ones; the others over pixels, as the grid clicks.
 
     Returns xy (n, 2) pixels, float32, and the clicked region ids (n,).
     """
@@ -94,7 +115,8 @@ def pick_clicks(regions: np.ndarray, n: int, rng: np.random.Generator, by_region
 
 
 def pick_objects(regions: np.ndarray, n: int, leaving: float, rng: np.random.Generator) -> np.ndarray:
-    """Choose n region ids of the first of (T, S, S) region maps; each with probability `leaving` one that the last map lacks, if there is one."""
+    """Choose n region ids of the first of (T, S, S) region maps; each with probability `leaving` one that
+    the last map lacks, if there is one."""
     ids = pick_clicks(regions[0], n, rng)[1]
     area = np.bincount(regions[0].ravel(), minlength=256)
     gone = np.setdiff1d(np.flatnonzero(area >= 0.002 * regions[0].size), regions[-1])

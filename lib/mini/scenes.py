@@ -1,7 +1,8 @@
 """The scenes of the mini profile: a street or a park under a panning camera, with exact labels.
 
-A scene is a stack of layers from far to near. Each layer moves with the camera by its own parallax; things also walk, drive or bounce
-by themselves, hide each other, enter and leave. The same seed draws the same clip; train and val seeds never meet (`SEEDS`).
+A scene is a stack of layers from far to near. Each layer moves with the camera by its own parallax; things
+also walk, drive or bounce by themselves, hide each other, enter and leave. The same seed draws the same clip;
+train and val seeds never meet (`SEEDS`).
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from lib.data import VSPW_CLASSES
 from lib.mini import sprites
 
 SIZE = (240, 427)  # height, width: half of VSPW's 480x853
-SEEDS = {"train": 10_000, "val": 20_000, "vipseg": 30_000}  # first seed of a split: at most 10,000 scenes each
+# first seed of a split: at most 10,000 scenes each
+SEEDS = {"train": 10_000, "val": 20_000, "vipseg": 30_000}
 CLASS_ID = {name: VSPW_CLASSES.index(name) for name in sprites.COLOURS}
 
 
@@ -73,7 +75,8 @@ def make_scene(seed: int, look: Look = Look(), n_frames: int = 45) -> Scene:
     h, w = SIZE
     pan = rng.uniform(*look.pan_px) * rng.choice([-1, 1])
     scene.pan = pan
-    scene.sway = rng.uniform(0.3, 1.5), rng.uniform(12, 30), rng.uniform(0, 6)  # handheld: height px, period frames, phase
+    # handheld: height px, period frames, phase
+    scene.sway = rng.uniform(0.3, 1.5), rng.uniform(12, 30), rng.uniform(0, 6)
     margin = int(abs(pan) * n_frames) + 40
     world = w + 2 * margin
     scene.origin = margin
@@ -89,9 +92,13 @@ def _sky(scene, rng, world, horizon):
     h, _ = SIZE
     wild = scene.look.wild
     rgb = sprites.surface(rng, "sky", (h, world), wild)
-    scene.layers.append((rgb, np.full((h, world), 255, np.uint8), np.full((h, world), scene.new_region("sky"), np.uint8), 0.1))
+    scene.layers.append(
+        (rgb, np.full((h, world), 255, np.uint8), np.full((h, world), scene.new_region("sky"), np.uint8), 0.1)
+    )
     if rng.random() < 0.45:
-        crest = horizon * rng.uniform(0.5, 0.75) + sprites.noise(rng, (2, world), (2, 90), 2)[0] * horizon * 0.12
+        crest = (
+            horizon * rng.uniform(0.5, 0.75) + sprites.noise(rng, (2, world), (2, 90), 2)[0] * horizon * 0.12
+        )
         alpha = np.where(np.arange(h)[:, None] > crest[None, :], 255, 0).astype(np.uint8)
         rgb = sprites.surface(rng, "mountain", (h, world), wild)
         scene.layers.append((rgb, alpha, np.full((h, world), scene.new_region("mountain"), np.uint8), 0.2))
@@ -100,10 +107,17 @@ def _sky(scene, rng, world, horizon):
     x = -20
     kind = rng.choice(["building", "building", "tree"])
     while x < world and len(scene.classes) < 40:
-        bh = int(horizon * rng.uniform(0.45, 1.15)) if kind == "building" else int(horizon * rng.uniform(0.35, 0.7))
+        bh = (
+            int(horizon * rng.uniform(0.45, 1.15))
+            if kind == "building"
+            else int(horizon * rng.uniform(0.35, 0.7))
+        )
         bw = int(bh * rng.uniform(0.6, 1.4)) + 25
         picture, a = sprites.DRAW[kind](rng, 2 * bh, 2 * bw, wild)
-        picture, a = cv2.resize(picture, (bw, bh), interpolation=cv2.INTER_AREA), cv2.resize(a, (bw, bh), interpolation=cv2.INTER_AREA)
+        picture, a = (
+            cv2.resize(picture, (bw, bh), interpolation=cv2.INTER_AREA),
+            cv2.resize(a, (bw, bh), interpolation=cv2.INTER_AREA),
+        )
         top, bottom = max(0, horizon + 4 - bh), horizon + 4
         left, right = max(0, x), min(world, x + bw)
         if right > left:
@@ -124,11 +138,21 @@ def _ground(scene, rng, world, horizon):
         bands[0] = "road"
     bands.sort(key=lambda name: name != "water")  # water lies behind the ground that things stand on
     rgb, ids = np.zeros((h, world, 3), np.float32), np.zeros((h, world), np.uint8)
-    edges = horizon + (h - horizon) * np.sort(np.concatenate([[0], rng.dirichlet(np.full(len(bands), 3.0)).cumsum()[:-1]])) ** 1.15
+    edges = (
+        horizon
+        + (h - horizon)
+        * np.sort(np.concatenate([[0], rng.dirichlet(np.full(len(bands), 3.0)).cumsum()[:-1]])) ** 1.15
+    )
     rows, scene.bands = np.arange(h)[:, None], []
     for name, edge in zip(bands, edges):
-        wavy = sprites.noise(rng, (2, world), (2, 160), 2)[0] * (rng.uniform(2, 9) if name in ("grass", "water") else rng.uniform(0, 3))
-        line = edge + wavy * (edge > horizon) + np.linspace(-1, 1, world) * rng.uniform(-12, 12) * (edge > horizon)
+        wavy = sprites.noise(rng, (2, world), (2, 160), 2)[0] * (
+            rng.uniform(2, 9) if name in ("grass", "water") else rng.uniform(0, 3)
+        )
+        line = (
+            edge
+            + wavy * (edge > horizon)
+            + np.linspace(-1, 1, world) * rng.uniform(-12, 12) * (edge > horizon)
+        )
         region, texture = scene.new_region(name), sprites.surface(rng, name, (h, world), scene.look.wild)
         below = rows >= line[None, :]
         rgb[below], ids[below] = texture[below], region
@@ -142,10 +166,16 @@ def _things(scene, rng, world, horizon, n_frames):
     h, w = SIZE
     look = scene.look
     n = int(rng.integers(*look.n_things, endpoint=True))
-    names = ["car", "person", "tree", "pole"] + [str(s) for s in rng.choice(list(sprites.DRAW)[1:], max(0, n - 4))]
+    names = ["car", "person", "tree", "pole"] + [
+        str(s) for s in rng.choice(list(sprites.DRAW)[1:], max(0, n - 4))
+    ]
     for name in names:
-        shore = max((edge for (band, _), (_, edge) in zip(scene.bands, scene.bands[1:]) if band == "water"), default=horizon)
-        nearest = min(0.9, max(0.0, (shore + 6 - horizon) / (h - horizon) - 0.12) / 0.82)  # nothing stands in the water
+        shore = max(
+            (edge for (band, _), (_, edge) in zip(scene.bands, scene.bands[1:]) if band == "water"),
+            default=horizon,
+        )
+        # nothing stands in the water
+        nearest = min(0.9, max(0.0, (shore + 6 - horizon) / (h - horizon) - 0.12) / 0.82)
         depth = rng.uniform(max(0.2, nearest), 1.0 if name != "tree" else max(0.7, nearest + 0.1))
         foot = horizon + (h - horizon) * (0.12 + 0.82 * depth)
         tall = int((h - horizon) * (0.25 + 0.75 * depth) * sprites.HEIGHT[name] * rng.uniform(0.8, 1.25))
@@ -157,17 +187,29 @@ def _things(scene, rng, world, horizon, n_frames):
             draw = lambda r, a, b, wild, name=name: sprites.blob(r, a, b, wild, name)
         sub = int(rng.integers(2**31))
         if draw is sprites.person:  # the same seed for each picture: the same clothes, other legs
-            pictures = [draw(np.random.default_rng(sub), 2 * tall, 2 * wide, look.wild, p) for p in np.arange(8) * np.pi / 4]
+            pictures = [
+                draw(np.random.default_rng(sub), 2 * tall, 2 * wide, look.wild, p)
+                for p in np.arange(8) * np.pi / 4
+            ]
         else:
             pictures = [draw(np.random.default_rng(sub), 2 * tall, 2 * wide, look.wild)]
         thing = Thing(name, pictures, rng.uniform(0.05, 0.95) * w, foot, 0.45 + 0.55 * depth)
         if name in ("car", "person", "ball"):
-            thing.vx = rng.uniform(*look.speed_px) * rng.choice([-1, 1]) * (0.4 + 0.6 * depth) * (0.5 if name == "person" else 1.0)
+            thing.vx = (
+                rng.uniform(*look.speed_px)
+                * rng.choice([-1, 1])
+                * (0.4 + 0.6 * depth)
+                * (0.5 if name == "person" else 1.0)
+            )
             thing.grow = rng.uniform(-0.004, 0.006)
             if rng.random() < 0.35:  # some enter later
                 thing.x = -np.sign(thing.vx) * rng.uniform(0.1, 0.6) * w + (w if thing.vx < 0 else 0)
         else:  # standing things lie all along the way of the camera
-            thing.x = rng.uniform(-0.2, 1.2) * w + min(scene.pan, 0) * n_frames * rng.random() + max(scene.pan, 0) * n_frames * rng.random()
+            thing.x = (
+                rng.uniform(-0.2, 1.2) * w
+                + min(scene.pan, 0) * n_frames * rng.random()
+                + max(scene.pan, 0) * n_frames * rng.random()
+            )
         if name == "ball":
             thing.bounce = (rng.uniform(0.5, 2.0) * tall, rng.uniform(10, 22), rng.uniform(0, 6))
         thing.region = scene.new_region(name)
@@ -206,7 +248,8 @@ def render(scene: Scene, t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _recolour(look: Look) -> np.ndarray:
-    """The (3, 3) matrix that turns RGB about the grey axis and moves it towards grey; greys stay as they are."""
+    """The (3, 3) matrix that turns RGB about the grey axis and moves it towards grey; greys stay as they
+    are."""
     turn, third = np.deg2rad(look.hue_deg), np.full((3, 3), 1 / 3)
     axis = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
     rotation = np.cos(turn) * np.eye(3) + (1 - np.cos(turn)) * third + np.sin(turn) * axis

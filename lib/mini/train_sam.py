@@ -2,9 +2,12 @@
 
     python -m lib.mini.train_sam --out data/mini/weights/micro_sam2.safetensors
 
-Two obstacles shape this script. A small model trained from scratch first learns one answer for every click: a start that makes
-attention local, and a training-only loss that asks the click's token to attend to the cell under the click, get it off that plateau.
-And CPU time is short: most steps run at 128 pixels (the weights do not depend on the input size), the last ones at 256.
+Two obstacles shape this script. A small model trained from scratch first learns one answer for every click: a
+    start that makes
+attention local, and a training-only loss that asks the click's token to attend to the cell under the click,
+get it off that plateau.
+And CPU time is short: most steps run at 128 pixels (the weights do not depend on the input size), the last
+    ones at 256.
 """
 
 import argparse
@@ -30,17 +33,24 @@ log = logging.getLogger(__name__)
 
 
 class ClickAttention:
-    """Watches the token-to-image attentions and scores how well the click's token looks at the cell under the click."""
+    """Watches the token-to-image attentions and scores how well the click's token looks at the cell under
+    the click."""
 
     POINT = 6  # tokens: object score, IoU, 4 masks, then the click, then padding
 
     def __init__(self, model):
         transformer = model.sam_mask_decoder.transformer
-        self.watched = [block.cross_attn_token_to_image for block in transformer.layers] + [transformer.final_attn_token_to_image]
+        self.watched = [block.cross_attn_token_to_image for block in transformer.layers] + [
+            transformer.final_attn_token_to_image
+        ]
         self.seen = {}
         for attention in self.watched:
-            attention.q_proj.register_forward_hook(lambda module, args, out, key=(attention, "q"): self.seen.__setitem__(key, out))
-            attention.k_proj.register_forward_hook(lambda module, args, out, key=(attention, "k"): self.seen.__setitem__(key, out))
+            attention.q_proj.register_forward_hook(
+                lambda module, args, out, key=(attention, "q"): self.seen.__setitem__(key, out)
+            )
+            attention.k_proj.register_forward_hook(
+                lambda module, args, out, key=(attention, "k"): self.seen.__setitem__(key, out)
+            )
 
     def loss(self, cells: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy; `cells` (B,) int64 is the index of the clicked cell."""
@@ -55,13 +65,19 @@ class ClickAttention:
 
 
 def start_local(model, generator: torch.Generator) -> None:
-    """Change the random start so that every cross attention of the mask decoder is local from the first step."""
+    """Change the random start so that every cross attention of the mask decoder is local from the first
+    step."""
     decoder, prompts = model.sam_mask_decoder, model.sam_prompt_encoder
     transformer = decoder.transformer
-    token_to_image = [block.cross_attn_token_to_image for block in transformer.layers] + [transformer.final_attn_token_to_image]
+    token_to_image = [block.cross_attn_token_to_image for block in transformer.layers] + [
+        transformer.final_attn_token_to_image
+    ]
     with torch.no_grad():
         for attention in token_to_image + [block.cross_attn_image_to_token for block in transformer.layers]:
-            shared = torch.randn(attention.q_proj.weight.shape, generator=generator) * (6 / attention.embedding_dim) ** 0.5
+            shared = (
+                torch.randn(attention.q_proj.weight.shape, generator=generator)
+                * (6 / attention.embedding_dim) ** 0.5
+            )
             for projection in (attention.q_proj, attention.k_proj):
                 projection.weight.copy_(shared), projection.bias.zero_()
         for attention in token_to_image:
@@ -82,8 +98,11 @@ def steepen(model, factor: float) -> None:
             mlp.layers[-1].weight.mul_(factor), mlp.layers[-1].bias.mul_(factor)
 
 
-def mask_loss(logits: torch.Tensor, target: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """2 BCE + dice per mask, and the true IoU; logits (B, M, h, w), divided by `temperature`, target (B, 2h, 2w) in 0..1.
+def mask_loss(
+    logits: torch.Tensor, target: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """2 BCE + dice per mask, and the true IoU; logits (B, M, h, w), divided by `temperature`, target (B,
+    2h, 2w) in 0..1.
 
     Compared at twice the logits' resolution: a border inside a cell is learned from the slope of the logits.
     """
@@ -105,10 +124,14 @@ def quantile_loss(predicted: torch.Tensor, true: torch.Tensor, quantile: float) 
     return 2 * (quantile * below + (1 - quantile) * above).mean()
 
 
-def rank_loss(predicted: torch.Tensor, true: torch.Tensor, ids: torch.Tensor, sharpness: float = 30.0) -> torch.Tensor:
-    """What true IoU is lost when, of all masks from clicks on one region of one picture, the one of the highest predicted IoU is kept, as box NMS does.
+def rank_loss(
+    predicted: torch.Tensor, true: torch.Tensor, ids: torch.Tensor, sharpness: float = 30.0
+) -> torch.Tensor:
+    """What true IoU is lost when, of all masks from clicks on one region of one picture, the one of the
+    highest predicted IoU is kept, as box NMS does.
 
-    predicted, true: (B, K, M), M masks for each of K clicks; ids (B, K), the clicked regions. The choice is soft, to have a gradient.
+    predicted, true: (B, K, M), M masks for each of K clicks; ids (B, K), the clicked regions. The choice is
+        soft, to have a gradient.
     """
     same = (ids[:, :, None] == ids[:, None]).repeat_interleave(true.shape[-1], 2)  # (B, K, K * M)
     chosen = (sharpness * predicted.flatten(1)[:, None]).masked_fill(~same, -torch.inf).softmax(-1)
@@ -129,26 +152,40 @@ def encode(model, images: torch.Tensor):
 
 
 def click_step(model, watch, phase, images, regions, xy, ids, attention_weight):
-    """One batch of clicks. images (B, 3, S, S), regions (B, S, S), xy (B, K, 2), ids (B, K). Returns loss and readings."""
+    """One batch of clicks. images (B, 3, S, S), regions (B, S, S), xy (B, K, 2), ids (B, K). Returns loss
+    and readings."""
     b, k = ids.shape
     features, _, sizes = encode(model, images)
     maps = [f.permute(1, 2, 0).unflatten(2, s) for f, s in zip(features, sizes)]
     maps[-1] = maps[-1] + model.no_mem_embed.view(1, -1, 1, 1)
     maps = [m.repeat_interleave(k, 0) for m in maps]
     points, s = xy.flatten(0, 1)[:, None], images.shape[-1]
-    sparse, dense = model.sam_prompt_encoder(points=(points, torch.ones(b * k, 1, dtype=torch.int32, device=points.device)), boxes=None, masks=None)
+    sparse, dense = model.sam_prompt_encoder(
+        points=(points, torch.ones(b * k, 1, dtype=torch.int32, device=points.device)), boxes=None, masks=None
+    )
     decoder = model.sam_mask_decoder
     masks, ious, _, score = decoder.predict_masks(
-        image_embeddings=maps[-1], image_pe=model.sam_prompt_encoder.get_dense_pe(), sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense, repeat_image=False, high_res_features=maps[:-1],
-    )  # fmt: skip
+        image_embeddings=maps[-1],
+        image_pe=model.sam_prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        repeat_image=False,
+        high_res_features=maps[:-1],
+    )
     target = targets(regions.repeat_interleave(k, 0), ids.flatten(), masks.shape[-1] * 2)
     losses, true_iou = mask_loss(masks, target, phase.temperature)
     best = losses[:, 1:].min(1).values.mean()
-    loss = best + 0.3 * losses[:, 1:].mean() + 0.5 * losses[:, 0].mean() + phase.iou * quantile_loss(ious, true_iou, phase.quantile)
+    loss = (
+        best
+        + 0.3 * losses[:, 1:].mean()
+        + 0.5 * losses[:, 0].mean()
+        + phase.iou * quantile_loss(ious, true_iou, phase.quantile)
+    )
     loss = loss + 0.05 * F.binary_cross_entropy_with_logits(score, torch.ones_like(score))
     if phase.rank:
-        loss = loss + phase.rank * rank_loss(ious[:, 1:].unflatten(0, (b, k)), true_iou[:, 1:].unflatten(0, (b, k)), ids)
+        loss = loss + phase.rank * rank_loss(
+            ious[:, 1:].unflatten(0, (b, k)), true_iou[:, 1:].unflatten(0, (b, k)), ids
+        )
     if attention_weight > 0:
         cell = (points[:, 0] * (sizes[-1][0] / s)).long().clamp(0, sizes[-1][0] - 1)
         loss = loss + attention_weight * watch.loss(cell[:, 1] * sizes[-1][1] + cell[:, 0])
@@ -156,7 +193,8 @@ def click_step(model, watch, phase, images, regions, xy, ids, attention_weight):
 
 
 def track_step(model, phase, images, regions, ids):
-    """Track objects from their true mask in frame 0. images (C, T, 3, S, S), regions (C, T, S, S), ids (C, O)."""
+    """Track objects from their true mask in frame 0. images (C, T, 3, S, S), regions (C, T, S, S), ids (C,
+    O)."""
     c, t = images.shape[:2]
     o = ids.shape[1]
     features, positions, sizes = encode(model, images.flatten(0, 1))
@@ -167,7 +205,9 @@ def track_step(model, phase, images, regions, ids):
         vision, position = [f[:, rows] for f in features], [p[:, rows] for p in positions]
         region = regions[:, step].repeat_interleave(o, 0)
         prompt = targets(region, ids.flatten(), images.shape[-1])[:, None] if step == 0 else None
-        out, sam, _, _ = model._track_step(step, step == 0, vision, position, sizes, None, prompt, history, t, False, None)
+        out, sam, _, _ = model._track_step(
+            step, step == 0, vision, position, sizes, None, prompt, history, t, False, None
+        )
         masks, _, predicted, low, high, out["obj_ptr"], score = sam
         model._encode_memory_in_output(vision, sizes, None, True, high, score, out)
         history["cond_frame_outputs" if step == 0 else "non_cond_frame_outputs"][step] = out
@@ -177,12 +217,21 @@ def track_step(model, phase, images, regions, ids):
         present = target.flatten(1).any(1)
         loss = loss + F.binary_cross_entropy_with_logits(score[:, 0], present.float())
         absent += score[~present, 0].lt(0).tolist()
-        usable = present & (low.flatten(1).max(1).values > -1000)  # an object taken for absent has no gradient
+        # an object taken for absent has no gradient
+        usable = present & (low.flatten(1).max(1).values > -1000)
         if usable.any():
             losses, true_iou = mask_loss(low[usable], target[usable], phase.temperature)
-            loss = loss + losses.mean() + 0.5 * phase.iou * quantile_loss(predicted[usable], true_iou, phase.quantile)
+            loss = (
+                loss
+                + losses.mean()
+                + 0.5 * phase.iou * quantile_loss(predicted[usable], true_iou, phase.quantile)
+            )
         with torch.no_grad():
-            _, true_iou = mask_loss(low[present], target[present], phase.temperature) if present.any() else (None, torch.zeros(0))
+            _, true_iou = (
+                mask_loss(low[present], target[present], phase.temperature)
+                if present.any()
+                else (None, torch.zeros(0))
+            )
         ious += true_iou.flatten().tolist()
     mean = lambda values: float(np.mean(values)) if values else float("nan")
     return loss / (t - 1), {"tracked": mean(ious), "absent": mean(absent)}
@@ -191,23 +240,49 @@ def track_step(model, phase, images, regions, ids):
 def draw_batch(pool, phase: Phase, rng: np.random.Generator, step: int = 0):
     """Click batch and track batch of one step, either None if the phase has none."""
     images, regions = pool
-    choose = lambda n: 2 * rng.integers(0, len(images) // 2, n) + (rng.random(n) < phase.tame)  # even scenes are wild
+    # even scenes are wild
+    choose = lambda n: 2 * rng.integers(0, len(images) // 2, n) + (rng.random(n) < phase.tame)
     clicks = tracks = None
     if phase.images:
-        frames = [augment(images[i, j : j + 1], regions[i, j : j + 1], phase.size_px, rng, phase.whole)
-                  for i, j in zip(choose(phase.images), rng.integers(0, POOL_FRAMES, phase.images))]  # fmt: skip
-        picked = [pick_clicks(region[0], phase.clicks, rng, phase.by_region, phase.smallest) for _, region in frames]
-        clicks = (normalise(np.concatenate([f[0] for f in frames])), torch.from_numpy(np.concatenate([f[1] for f in frames])),
-                  torch.from_numpy(np.stack([p[0] for p in picked])), torch.from_numpy(np.stack([p[1] for p in picked])))  # fmt: skip
+        frames = [
+            augment(images[i, j : j + 1], regions[i, j : j + 1], phase.size_px, rng, phase.whole)
+            for i, j in zip(choose(phase.images), rng.integers(0, POOL_FRAMES, phase.images))
+        ]
+        picked = [
+            pick_clicks(region[0], phase.clicks, rng, phase.by_region, phase.smallest) for _, region in frames
+        ]
+        clicks = (
+            normalise(np.concatenate([f[0] for f in frames])),
+            torch.from_numpy(np.concatenate([f[1] for f in frames])),
+            torch.from_numpy(np.stack([p[0] for p in picked])),
+            torch.from_numpy(np.stack([p[1] for p in picked])),
+        )
     if phase.clips and step % phase.track_every == 0:
-        frames = [augment(images[i, : phase.frames], regions[i, : phase.frames], phase.size_px, rng, phase.whole) for i in choose(phase.clips)]
+        frames = [
+            augment(images[i, : phase.frames], regions[i, : phase.frames], phase.size_px, rng, phase.whole)
+            for i in choose(phase.clips)
+        ]
         ids = np.stack([pick_objects(region, phase.objects, phase.leaving, rng) for _, region in frames])
-        tracks = (normalise(np.stack([f[0] for f in frames])), torch.from_numpy(np.stack([f[1] for f in frames])), torch.from_numpy(ids))
+        tracks = (
+            normalise(np.stack([f[0] for f in frames])),
+            torch.from_numpy(np.stack([f[1] for f in frames])),
+            torch.from_numpy(ids),
+        )
     return clicks, tracks
 
 
-def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 1600, work: Path = CACHE / "train_sam", threads: int = 2, time_scale: float = 1.0, device: str = "cpu"):
-    """Train through `phases`, resuming from `work` if it holds a checkpoint; write `out` (fp16 safetensors) and its log `out`.csv.
+def train(
+    out: Path,
+    phases=PHASES,
+    seed: int = 0,
+    n_scenes: int = 1600,
+    work: Path = CACHE / "train_sam",
+    threads: int = 2,
+    time_scale: float = 1.0,
+    device: str = "cpu",
+):
+    """Train through `phases`, resuming from `work` if it holds a checkpoint; write `out` (fp16
+    safetensors) and its log `out`.csv.
 
     `time_scale` stretches every phase's minutes.
     """
@@ -240,12 +315,27 @@ def train(out: Path, phases=PHASES, seed: int = 0, n_scenes: int = 1600, work: P
         weights = model.state_dict()
         state["phase"], state["elapsed"] = state["phase"] + 1, 0.0
         _save(checkpoint, model, optimizer, state)
-        write_weights(out, weights, {"seed": seed, "n_scenes": n_scenes, "steps": state["step"], "phases": [asdict(p) for p in phases]}, state["log"])
+        write_weights(
+            out,
+            weights,
+            {
+                "seed": seed,
+                "n_scenes": n_scenes,
+                "steps": state["step"],
+                "phases": [asdict(p) for p in phases],
+            },
+            state["log"],
+        )
 
 
 def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
     """Train until the phase's time is spent."""
-    watch, begun, saved_at, first = ClickAttention(model), time.time() - state["elapsed"], time.time(), state["step"]
+    watch, begun, saved_at, first = (
+        ClickAttention(model),
+        time.time() - state["elapsed"],
+        time.time(),
+        state["step"],
+    )
     readings = {}
     while (elapsed := time.time() - begun) < seconds:
         done = elapsed / seconds
@@ -255,18 +345,33 @@ def _run_phase(model, optimizer, pool, phase, rng, state, checkpoint, seconds):
             group["lr"] = lr
         clicks, tracks = draw_batch(pool, phase, rng, state["step"])
         optimizer.zero_grad(set_to_none=True)
-        for batch, step in ((clicks, lambda b: click_step(model, watch, phase, *b, phase.attention * max(0.0, 1 - 1.5 * done))), (tracks, lambda b: track_step(model, phase, *b))):
+        for batch, step in (
+            (
+                clicks,
+                lambda b: click_step(model, watch, phase, *b, phase.attention * max(0.0, 1 - 1.5 * done)),
+            ),
+            (tracks, lambda b: track_step(model, phase, *b)),
+        ):
             if batch is not None:
                 loss, new = step([part.to(model.device) for part in batch])
                 loss.backward()
-                for key, value in {**new, "loss_" + ("click" if "best" in new else "track"): loss.item()}.items():
+                for key, value in {
+                    **new,
+                    "loss_" + ("click" if "best" in new else "track"): loss.item(),
+                }.items():
                     if np.isfinite(value):
                         readings[key] = value if key not in readings else 0.98 * readings[key] + 0.02 * value
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         state["step"] += 1
         if state["step"] % 50 == 0:
-            row = {"step": state["step"], "phase": phase.name, "minutes": round(elapsed / 60, 2), "lr": round(lr, 7), **{k: round(v, 4) for k, v in readings.items()}}
+            row = {
+                "step": state["step"],
+                "phase": phase.name,
+                "minutes": round(elapsed / 60, 2),
+                "lr": round(lr, 7),
+                **{k: round(v, 4) for k, v in readings.items()},
+            }
             state["log"].append(row)
             log.info("%s", row)
         if time.time() - saved_at > 120:
@@ -285,7 +390,12 @@ def write_weights(out: Path, weights: dict, metadata: dict, rows: list[dict]) ->
     with replacing(out) as part:
         save_file(tensors, part, {k: json.dumps(v) for k, v in metadata.items()})
     with replacing(out.with_suffix(".csv")) as part, open(part, "w", newline="") as f:
-        writer = csv.DictWriter(f, sorted({k for r in rows for k in r}, key=lambda k: list(rows[-1]).index(k) if k in rows[-1] else 99))
+        writer = csv.DictWriter(
+            f,
+            sorted(
+                {k for r in rows for k in r}, key=lambda k: list(rows[-1]).index(k) if k in rows[-1] else 99
+            ),
+        )
         writer.writeheader(), writer.writerows(rows)
 
 
@@ -296,7 +406,18 @@ if __name__ == "__main__":
     parser.add_argument("--scenes", type=int, default=1600)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--time-scale", type=float, default=1.0, help="stretch every phase's minutes")
-    parser.add_argument("--device", default="cpu", help="the committed weights were trained on a CPU; a GPU does more steps in the same minutes")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="the committed weights were trained on a CPU; a GPU does more steps in the same minutes",
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(args.out, seed=args.seed, n_scenes=args.scenes, threads=args.threads, time_scale=args.time_scale, device=args.device)
+    train(
+        args.out,
+        seed=args.seed,
+        n_scenes=args.scenes,
+        threads=args.threads,
+        time_scale=args.time_scale,
+        device=args.device,
+    )

@@ -1,4 +1,5 @@
-"""Panoptic videos as VIPSeg and DVIS keep them: RGB PNGs whose colours are segment ids, and a JSON that says what each id is."""
+"""Panoptic videos as VIPSeg and DVIS keep them: RGB PNGs whose colours are segment ids, and a JSON that
+says what each id is."""
 
 import os
 import tempfile
@@ -12,13 +13,16 @@ from PIL import Image
 
 from lib.data import PALETTE, VOID, VSPW_CLASSES
 
-THINGS = ("car", "person", "ball")  # of the drawn classes those that VIPSeg tells apart by instance; the others are stuff, one segment a class
+# of the drawn classes those that VIPSeg tells apart by instance; the others are stuff, one segment a class
+THINGS = ("car", "person", "ball")
 
 
 class Tubes:
-    """The segments of one clip, numbered from 1: each has one class and one colour in all frames. Number 0 is void, and black.
+    """The segments of one clip, numbered from 1: each has one class and one colour in all frames. Number 0
+    is void, and black.
 
-    A class has its colour; further tubes of it take random ones near it, none twice, so that a colour alone does not tell the class.
+    A class has its colour; further tubes of it take random ones near it, none twice, so that a colour alone
+    does not tell the class.
     Source: IdGenerator of panopticapi.
     """
 
@@ -36,15 +40,23 @@ class Tubes:
         return len(self.ids) - 1
 
     def write(self, path: str | Path, numbers: np.ndarray) -> list[dict]:
-        """Write one frame, (H, W) tube numbers, as RGB PNG; returns its `segments_info`: id, category_id, iscrowd, bbox [x, y, w, h], area in pixels."""
-        rgb = np.array(self.ids, "<u4")[numbers].view(np.uint8).reshape(*numbers.shape, 4)[..., :3]  # lowest byte first: red
+        """Write one frame, (H, W) tube numbers, as RGB PNG; returns its `segments_info`: id, category_id,
+        iscrowd, bbox [x, y, w, h], area in pixels."""
+        # lowest byte first: red
+        rgb = np.array(self.ids, "<u4")[numbers].view(np.uint8).reshape(*numbers.shape, 4)[..., :3]
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(rgb)).save(path, compress_level=1)
         found = []
         for n in np.flatnonzero(np.bincount(numbers.ravel())):
             if n > 0:
                 mask = (numbers == n).view(np.uint8)
-                entry = {"id": self.ids[n], "category_id": self.classes[n], "iscrowd": 0, "bbox": list(cv2.boundingRect(mask)), "area": cv2.countNonZero(mask)}
+                entry = {
+                    "id": self.ids[n],
+                    "category_id": self.classes[n],
+                    "iscrowd": 0,
+                    "bbox": list(cv2.boundingRect(mask)),
+                    "area": cv2.countNonZero(mask),
+                }
                 found.append(entry)
         return found
 
@@ -52,14 +64,20 @@ class Tubes:
 def categories(classes: list[int]) -> list[dict]:
     """Describe classes as a panoptic JSON does."""
     return [
-        {"id": c, "name": VSPW_CLASSES[c], "isthing": int(VSPW_CLASSES[c] in THINGS), "color": PALETTE[c + 1].tolist()}
+        {
+            "id": c,
+            "name": VSPW_CLASSES[c],
+            "isthing": int(VSPW_CLASSES[c] in THINGS),
+            "color": PALETTE[c + 1].tolist(),
+        }
         for c in classes
     ]
 
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill and put it in the place of `folder` at the end, so that what stands there is complete."""
+    """Give a temporary folder to fill and put it in the place of `folder` at the end, so that what stands
+    there is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         part = Path(temporary, folder.name)

@@ -1,4 +1,5 @@
-"""The second domain of the mini study: scenes of another look, motion and palette, in VIPSeg's own on-disk form at 720 lines.
+"""The second domain of the mini study: scenes of another look, motion and palette, in VIPSeg's own on-disk
+form at 720 lines.
 
 Too large for the repository, so they are drawn into the cache when first opened.
 """
@@ -18,7 +19,15 @@ from lib.mini import scenes, sprites, tubes
 from lib.mini.scenes import CLASS_ID, SEEDS, Look, make_scene, render
 from lib.mini.tubes import THINGS, Tubes
 
-LOOK = Look(pan_px=(4.0, 8.0), speed_px=(2.5, 6.5), noise_grey=(6.0, 10.0), n_things=(11, 17), gain=(1.12, 0.98, 0.82), hue_deg=14.0, saturation=0.65)
+LOOK = Look(
+    pan_px=(4.0, 8.0),
+    speed_px=(2.5, 6.5),
+    noise_grey=(6.0, 10.0),
+    n_things=(11, 17),
+    gain=(1.12, 0.98, 0.82),
+    hue_deg=14.0,
+    saturation=0.65,
+)
 LINES_PX = 720
 N_CLIPS, N_FRAMES = 4, 18  # more than 16 frames, or the VSPW protocol leaves a clip out
 JPEG_QUALITY = 90
@@ -26,7 +35,10 @@ JPEG_QUALITY = 90
 
 def folder(cache: Path) -> Path:
     """Name the clips by what draws them, so that they are drawn anew when that changes."""
-    sources = b"".join(Path(module.__file__).read_bytes() for module in (scenes, sprites, tubes)) + Path(__file__).read_bytes()
+    sources = (
+        b"".join(Path(module.__file__).read_bytes() for module in (scenes, sprites, tubes))
+        + Path(__file__).read_bytes()
+    )
     return cache / f"clips_{hashlib.sha256(sources).hexdigest()[:12]}"
 
 
@@ -40,19 +52,27 @@ def draw(cache: Path, n_clips: int = N_CLIPS, n_frames: int = N_FRAMES) -> Path:
 
 
 def write_vipseg(root: Path, n_clips: int, n_frames: int, look: Look = LOOK) -> None:
-    """Draw clips: `images/<video>/<frame>.jpg`, `panomasksRGB/<video>/<frame>.png` and `panoptic_gt_VIPSeg_val.json`.
+    """Draw clips: `images/<video>/<frame>.jpg`, `panomasksRGB/<video>/<frame>.png` and
+    `panoptic_gt_VIPSeg_val.json`.
 
     Source: the form that change2_720p.py and create_panoptic_video_labels.py of VIPSeg-Dataset leave.
     """
     jobs = [(root, f"vipseg_{i:03d}", SEEDS["vipseg"] + i, n_frames, look) for i in range(n_clips)]
-    with ProcessPoolExecutor(min(n_clips, os.cpu_count()), mp_context=multiprocessing.get_context("spawn")) as executor:  # OpenCV's threads do not survive a fork
+    # OpenCV's threads do not survive a fork
+    with ProcessPoolExecutor(
+        min(n_clips, os.cpu_count()), mp_context=multiprocessing.get_context("spawn")
+    ) as executor:
         videos, annotations = zip(*executor.map(_write_clip, jobs))
     described = tubes.categories(sorted(CLASS_ID.values()))
-    write_json(root / "panoptic_gt_VIPSeg_val.json", {"videos": videos, "annotations": annotations, "categories": described})
+    write_json(
+        root / "panoptic_gt_VIPSeg_val.json",
+        {"videos": videos, "annotations": annotations, "categories": described},
+    )
 
 
 def enlarge(array: np.ndarray, nearest: bool) -> np.ndarray:
-    """Resize to 720 lines as change2_720p.py does: width int(720 w / h), pictures bilinear, labels nearest."""
+    """Resize to 720 lines as change2_720p.py does: width int(720 w / h), pictures bilinear, labels
+    nearest."""
     height, width = array.shape[:2]
     method = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
     return np.array(Image.fromarray(array).resize((int(LINES_PX * width / height), LINES_PX), method))
@@ -63,10 +83,14 @@ def _write_clip(job: tuple[Path, str, int, int, Look]) -> tuple[dict, dict]:
     root, name, seed, n_frames, look = job
     scene = make_scene(seed, look, n_frames)
     found, stuff = Tubes(), {}
-    number_of = np.array([
-        found.new(CLASS_ID[kind]) if kind in THINGS else stuff.get(kind) or stuff.setdefault(kind, found.new(CLASS_ID[kind]))
-        for kind in scene.classes
-    ])  # fmt: skip
+    number_of = np.array(
+        [
+            found.new(CLASS_ID[kind])
+            if kind in THINGS
+            else stuff.get(kind) or stuff.setdefault(kind, found.new(CLASS_ID[kind]))
+            for kind in scene.classes
+        ]
+    )
     (root / "images" / name).mkdir(parents=True)
     images, frames = [], []
     for t in range(n_frames):
@@ -76,7 +100,11 @@ def _write_clip(job: tuple[Path, str, int, int, Look]) -> tuple[dict, dict]:
         picture.save(root / "images" / name / f"{stem}.jpg", quality=JPEG_QUALITY)
         numbers = enlarge(np.where(labels == VOID, 0, number_of[regions]).astype(np.uint8), nearest=True)
         segments = found.write(root / "panomasksRGB" / name / f"{stem}.png", numbers)
-        images.append({"id": stem, "width": picture.width, "height": picture.height, "file_name": f"{stem}.png"})
-        kept = [{key: segment[key] for key in ("id", "category_id", "iscrowd", "area")} for segment in segments]
+        images.append(
+            {"id": stem, "width": picture.width, "height": picture.height, "file_name": f"{stem}.png"}
+        )
+        kept = [
+            {key: segment[key] for key in ("id", "category_id", "iscrowd", "area")} for segment in segments
+        ]
         frames.append({"image_id": stem, "file_name": f"{stem}.png", "segments_info": kept})
     return {"video_id": name, "images": images}, {"video_id": name, "annotations": frames}

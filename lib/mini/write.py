@@ -1,7 +1,7 @@
 """Write drawn clips in VSPW's layout, so that the mini profile goes through the very code that reads VSPW.
 
-    python -m lib.mini.write --split val                              # the embedded clips, data/mini
-    python -m lib.mini.write --split train --out .cache/mini_train    # training clips, drawn when needed
+python -m lib.mini.write --split val                              # the embedded clips, data/mini
+python -m lib.mini.write --split train --out .cache/mini_train    # training clips, drawn when needed
 """
 
 import argparse
@@ -18,11 +18,13 @@ from lib.mini.scenes import SEEDS, Look, make_scene, render
 from lib.paths import DATA
 
 JPEG_QUALITY = 80
-CLIPS = {"val": (10, 32, 45), "train": (120, 15, 15)}  # clips, frames each, frames that the camera pans through each scene
+# clips, frames each, frames that the camera pans through each scene
+CLIPS = {"val": (10, 32, 45), "train": (120, 15, 15)}
 
 
 def write_clip(root: Path, name: str, seed: int, n_frames: int, n_scene: int, look: Look = Look()) -> None:
-    """Write the first frames of a scene: `data/<name>/origin/<frame>.jpg`, `data/<name>/mask/<frame>.png` (0 void, class + 1)."""
+    """Write the first frames of a scene: `data/<name>/origin/<frame>.jpg`, `data/<name>/mask/<frame>.png`
+    (0 void, class + 1)."""
     scene = make_scene(seed, look, n_scene)
     origin, mask = root / "data" / name / "origin", root / "data" / name / "mask"
     origin.mkdir(parents=True, exist_ok=True)
@@ -32,13 +34,25 @@ def write_clip(root: Path, name: str, seed: int, n_frames: int, n_scene: int, lo
         write_labels(mask / f"{t:08d}.png", np.where(labels == VOID, 0, labels + 1).astype(np.uint8))
 
 
-def write_split(root: Path, split: str, n_clips: int, n_frames: int, n_scene: int, look: Look = Look(), workers: int | None = None) -> None:
-    """Draw a split and, last of all, its list `<split>.txt`; a split whose list is there is complete and left alone."""
+def write_split(
+    root: Path,
+    split: str,
+    n_clips: int,
+    n_frames: int,
+    n_scene: int,
+    look: Look = Look(),
+    workers: int | None = None,
+) -> None:
+    """Draw a split and, last of all, its list `<split>.txt`; a split whose list is there is complete and
+    left alone."""
     if (root / f"{split}.txt").exists():
         return
     names = [f"{split}_{i:03d}" for i in range(n_clips)]
     with ProcessPoolExecutor(workers or os.cpu_count()) as executor:
-        jobs = [executor.submit(write_clip, root, name, SEEDS[split] + i, n_frames, n_scene, look) for i, name in enumerate(names)]
+        jobs = [
+            executor.submit(write_clip, root, name, SEEDS[split] + i, n_frames, n_scene, look)
+            for i, name in enumerate(names)
+        ]
         for job in jobs:
             job.result()
     with replacing(root / f"{split}.txt") as part:

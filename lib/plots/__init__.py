@@ -1,4 +1,5 @@
-"""Clips and tables become figures: fixed size, one palette everywhere, readable where a README shows them at half size.
+"""Clips and tables become figures: fixed size, one palette everywhere, readable where a README shows them
+at half size.
 
     labels = {"base": predictions, "refined": refined, "truth": clip.truth}
     plots.strip(clip, 22, labels, zoom=True)             # frame | base | refined | truth
@@ -13,11 +14,21 @@ segmentor.py Table 3
 where.py   where refinement helps and where it hurts
 forest.py  claims
 
-Knows nothing of models. Figures never enter pyplot's registry, so there is none to close; a notebook shows the one that ends a cell.
+Knows nothing of models. Figures never enter pyplot's registry, so there is none to close; a notebook shows
+the one that ends a cell.
 """
 
 from lib.plots.charts import before_after
-from lib.plots.clips import gallery, largest_difference, masklet_overlay, masklet_sheet, overlay, sheet, strip, viewer
+from lib.plots.clips import (
+    gallery,
+    largest_difference,
+    masklet_overlay,
+    masklet_sheet,
+    overlay,
+    sheet,
+    strip,
+    viewer,
+)
 from lib.plots.cost import cost
 from lib.plots.curves import ablation_curve
 from lib.plots.forest import forest
@@ -25,6 +36,24 @@ from lib.plots.segmentor import segmentor
 from lib.plots.style import CLASS_COLOURS, ROLES, class_palette
 from lib.plots.where import accuracy_by_distance, gain_by_class, score_by_clip
 
-__all__ = ["CLASS_COLOURS", "ROLES", "ablation_curve", "accuracy_by_distance", "before_after", "class_palette", "cost",
-           "forest", "gain_by_class", "gallery", "largest_difference", "masklet_overlay", "masklet_sheet", "overlay", "score_by_clip", "segmentor", "sheet", "strip",
-           "viewer"]
+__all__ = [
+    "CLASS_COLOURS",
+    "ROLES",
+    "ablation_curve",
+    "accuracy_by_distance",
+    "before_after",
+    "class_palette",
+    "cost",
+    "forest",
+    "gain_by_class",
+    "gallery",
+    "largest_difference",
+    "masklet_overlay",
+    "masklet_sheet",
+    "overlay",
+    "score_by_clip",
+    "segmentor",
+    "sheet",
+    "strip",
+    "viewer",
+]

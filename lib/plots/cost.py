@@ -14,7 +14,9 @@ SWEEPS = {"objects": "objects tracked", "window": "window, in frames"}
 def _sweep(table: pd.DataFrame, method: str, name: str) -> pd.DataFrame:
     """Pick the settings "<name> N" of a method: a line per N in ascending order, a column per metric."""
     rows = table[(table["method"] == method) & table["setting"].str.startswith(f"{name} ")]
-    wide = rows.assign(n=rows["setting"].str.removeprefix(f"{name} ").astype(int)).pivot(index="n", columns="metric", values="measured")
+    wide = rows.assign(n=rows["setting"].str.removeprefix(f"{name} ").astype(int)).pivot(
+        index="n", columns="metric", values="measured"
+    )
     return wide.sort_index()
 
 
@@ -37,13 +39,27 @@ def cost(table: pd.DataFrame, title: str = "") -> Figure:
             handles[stage] = ax.bar(places, values, 0.6, foot, color=colour)
             foot += values
         total = predicted[[f"ms_{stage}" for stage in STAGE_COLOURS]].sum(axis=1)
-        (handles["predicted, all stages"],) = ax.plot(places, total.loc[measured.index], "D--", color=INK, markersize=8,
-                                                     linewidth=2, markerfacecolor="white", markeredgewidth=1.8)  # fmt: skip
+        (handles["predicted, all stages"],) = ax.plot(
+            places,
+            total.loc[measured.index],
+            "D--",
+            color=INK,
+            markersize=8,
+            linewidth=2,
+            markerfacecolor="white",
+            markeredgewidth=1.8,
+        )
         ax.set_xticks(places, measured.index)
         ax.set_ylim(0, 1.08 * max(foot.max(), total.max()))
         ax.set_xlabel(label, color=INK, fontsize=FONT["font.size"])
         ax.tick_params(length=0, colors=INK, labelsize=FONT["font.size"])
         ax.grid(axis="y", color="#DDDDDD", linewidth=1)
         ax.set_axisbelow(True)
-    fig.legend(handles=list(handles.values()), labels=list(handles), loc="lower center", ncols=len(handles), columnspacing=1.6)
+    fig.legend(
+        handles=list(handles.values()),
+        labels=list(handles),
+        loc="lower center",
+        ncols=len(handles),
+        columnspacing=1.6,
+    )
     return fig

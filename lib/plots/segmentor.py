@@ -1,4 +1,5 @@
-"""Table 3 becomes a chart: what classifying masklets leaves of a base model, and what SAM 2's own features reach."""
+"""Table 3 becomes a chart: what classifying masklets leaves of a base model, and what SAM 2's own features
+reach."""
 
 from collections.abc import Sequence
 
@@ -30,11 +31,18 @@ def _split(method: str, backbone: str) -> tuple[str, str]:
 
 
 @style.context(STYLE)
-def segmentor(table: pd.DataFrame, title: str = "", metrics: Sequence[str] = ("mIoU", "mBIoU", "mVC8", "mVC16"), paper_data: str = "VSPW") -> Figure:
-    """Plot the rows of Table 3, grouped by the encoder whose features are classified, with their intervals; below, hollow, those that the paper prints.
+def segmentor(
+    table: pd.DataFrame,
+    title: str = "",
+    metrics: Sequence[str] = ("mIoU", "mBIoU", "mVC8", "mVC16"),
+    paper_data: str = "VSPW",
+) -> Figure:
+    """Plot the rows of Table 3, grouped by the encoder whose features are classified, with their
+    intervals; below, hollow, those that the paper prints.
 
-    Args: table: tidy, as `lib.report` takes it, with methods named `X`, `I-X`, `I-X_base`, `I-SAM2`, `I-SAM2_base`, `TrueLabels-SAM2`; title: names the
-        profile; paper_data: what the printed numbers were measured on.
+    Args: table: tidy, as `lib.report` takes it, with methods named `X`, `I-X`, `I-X_base`, `I-SAM2`,
+        `I-SAM2_base`, `TrueLabels-SAM2`; title: names the profile; paper_data: what the printed numbers were
+        measured on.
     Returns: a panel per metric; each of the two blocks has its own scale.
     """
     blocks, known = [], table["low"].notna().any()
@@ -44,10 +52,16 @@ def segmentor(table: pd.DataFrame, title: str = "", metrics: Sequence[str] = ("m
             group, way = _split(row.method, row.backbone)
             interval = (row.low, row.high) if column == "measured" else (np.nan, np.nan)
             found.setdefault(group, {}).setdefault(way, {})[row.metric] = (getattr(row, column), *interval)
-        blocks.append({group: found[group] for group in sorted(found, key=lambda group: group == SAM_GROUP)})  # SAM 2 last
+        # SAM 2 last
+        blocks.append({group: found[group] for group in sorted(found, key=lambda group: group == SAM_GROUP)})
     ways = [way for way in WAYS if any(way in group for found in blocks for group in found.values())]
-    note = "lines: 95 % interval, bootstrap over clips" if known else "no intervals: they need two clips or more"
-    heads = [f"Measured here, in percent ({note})" if blocks[0] else "Nothing was measured here", f"Paper, {paper_data}: printed numbers, in percent (no intervals)"]
+    note = (
+        "lines: 95 % interval, bootstrap over clips" if known else "no intervals: they need two clips or more"
+    )
+    heads = [
+        f"Measured here, in percent ({note})" if blocks[0] else "Nothing was measured here",
+        f"Paper, {paper_data}: printed numbers, in percent (no intervals)",
+    ]
     row_px, y = 28 * len(ways) + 24, 64 if title else 16
     fig = new_figure(y + sum(row_px * len(found) + (150 if found else 48) for found in blocks) + 80, title)
     left = 50 + 14 * max((len(group) for found in blocks for group in found), default=0)
@@ -55,12 +69,25 @@ def segmentor(table: pd.DataFrame, title: str = "", metrics: Sequence[str] = ("m
         if hollow and not found:
             continue
         write(fig, 16, y, head, fontsize=13)
-        for ax, metric in zip(panels(fig, y + 86, row_px, list(found), metrics, left) if found else [], metrics):
+        for ax, metric in zip(
+            panels(fig, y + 86, row_px, list(found), metrics, left) if found else [], metrics
+        ):
             for i, group in enumerate(found.values()):
                 for way in group:
                     if metric in group[way]:
-                        dot(ax, i + (ways.index(way) - (len(ways) - 1) / 2) * 28 / row_px, group[way][metric], *WAYS[way][1:], hollow=hollow)
+                        dot(
+                            ax,
+                            i + (ways.index(way) - (len(ways) - 1) / 2) * 28 / row_px,
+                            group[way][metric],
+                            *WAYS[way][1:],
+                            hollow=hollow,
+                        )
         y += row_px * len(found) + (150 if found else 48)
-    handles = [Line2D([], [], color=WAYS[w][1], marker=WAYS[w][2], markersize=8, linewidth=3.5 * known, label=WAYS[w][0]) for w in ways]
+    handles = [
+        Line2D(
+            [], [], color=WAYS[w][1], marker=WAYS[w][2], markersize=8, linewidth=3.5 * known, label=WAYS[w][0]
+        )
+        for w in ways
+    ]
     fig.legend(handles=handles, loc="lower center", ncols=2, handlelength=1.6, columnspacing=1.6)
     return fig

@@ -1,4 +1,5 @@
-"""What all figures share: one width, one font, one palette, and pixels from the top left corner as the unit of layout."""
+"""What all figures share: one width, one font, one palette, and pixels from the top left corner as the
+unit of layout."""
 
 import colorsys
 import io
@@ -12,17 +13,54 @@ from lib.data import VOID, VSPW_CLASSES
 
 WIDTH_PX, DPI, GAP = 1700, 150, 8  # twice the width that a README shows; GAP between pictures, in pixels
 INK, GREY = "#333333", "#777777"
-FONT = {"font.family": "DejaVu Sans", "font.size": 12, "axes.titlesize": 13, "legend.fontsize": 12, "legend.frameon": False, "text.color": INK}
-STYLE = ["default", FONT | {f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")}]  # whatever style a notebook has set
-# What meets in streets and parks differs in lightness too: it stays apart under simulated red, green and blue blindness (tested)
+FONT = {
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "text.color": INK,
+}
+# whatever style a notebook has set
+STYLE = ["default", FONT | {f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")}]
+# What meets in streets and parks differs in lightness too: it stays apart under simulated red, green and blue
+# blindness (tested)
 CLASS_COLOURS = {
-    "sky": "#A6DCFF", "mountain": "#A87FD4", "building": "#B08059", "tree": "#004A22", "grass": "#9ECD59", "path": "#D4D2A1", "road": "#768486",
-    "water": "#1858CB", "car": "#D84000", "person": "#9E1783", "ball": "#FFD000", "pole": "#FFFFFF", "trash_can": "#25007D",
-    "pavement": "#D4D2A1", "sign": "#FFD000", "fence": "#A87FD4", "pedestrian": "#9E1783", "cyclist": "#25007D",  # CamVid's own names
-    "ground": "#9B7B5E", "sand": "#E9D8A6", "crosswalk": "#C9D1D3", "house": "#8A5238", "wall": "#C7B299", "floor": "#A8978A", "river": "#3F7FE0",
-    "sea": "#0A3A8F", "lake": "#2B66B8", "other_plant": "#4F8A3A", "flower": "#FF9EC4", "bus": "#FF8A4C", "truck": "#A83200",
-}  # fmt: skip
-ROLES = {  # what the prefix of a method's name makes it: (prefix, legend, colour, marker), from the top down in a row
+    "sky": "#A6DCFF",
+    "mountain": "#A87FD4",
+    "building": "#B08059",
+    "tree": "#004A22",
+    "grass": "#9ECD59",
+    "path": "#D4D2A1",
+    "road": "#768486",
+    "water": "#1858CB",
+    "car": "#D84000",
+    "person": "#9E1783",
+    "ball": "#FFD000",
+    "pole": "#FFFFFF",
+    "trash_can": "#25007D",
+    # CamVid's own names
+    "pavement": "#D4D2A1",
+    "sign": "#FFD000",
+    "fence": "#A87FD4",
+    "pedestrian": "#9E1783",
+    "cyclist": "#25007D",
+    "ground": "#9B7B5E",
+    "sand": "#E9D8A6",
+    "crosswalk": "#C9D1D3",
+    "house": "#8A5238",
+    "wall": "#C7B299",
+    "floor": "#A8978A",
+    "river": "#3F7FE0",
+    "sea": "#0A3A8F",
+    "lake": "#2B66B8",
+    "other_plant": "#4F8A3A",
+    "flower": "#FF9EC4",
+    "bus": "#FF8A4C",
+    "truck": "#A83200",
+}
+# what the prefix of a method's name makes it: (prefix, legend, colour, marker), from the top down in a row
+ROLES = {
     "base": ("", "base", "#D55E00", "o"),
     "majority": ("Majority-", "control: per-pixel majority of the window", GREY, "v"),
     "refined": ("SAM2-", "refined", "#0072B2", "D"),
@@ -31,7 +69,8 @@ ROLES = {  # what the prefix of a method's name makes it: (prefix, legend, colou
 
 
 class NotebookFigure(Figure):
-    """A Figure that a notebook shows without pyplot, in 256 colours: notebooks are committed with their pictures."""
+    """A Figure that a notebook shows without pyplot, in 256 colours: notebooks are committed with their
+    pictures."""
 
     def _repr_png_(self, dpi: int = 90) -> bytes:
         full = io.BytesIO()
@@ -40,7 +79,8 @@ class NotebookFigure(Figure):
 
 
 def small_png(picture: Image.Image) -> bytes:
-    """Write a picture as PNG in 256 colours: white, and those that serve a sample of its pixels best, small classes too (as median cut would not)."""
+    """Write a picture as PNG in 256 colours: white, and those that serve a sample of its pixels best,
+    small classes too (as median cut would not)."""
     pixels = np.asarray(picture.convert("RGB"))
     sample = np.random.default_rng(0).choice(pixels.reshape(-1, 3), 30000)
     few = Image.fromarray(sample[None]).quantize(255, Image.Quantize.MAXCOVERAGE, kmeans=1)
@@ -80,13 +120,17 @@ def write(fig: Figure, x: float, y: float, text: str, **options) -> None:
 
 
 def spread(i: int) -> tuple[int, int, int]:
-    """Colour i of an endless fixed list: hues by the golden ratio, so that neighbours differ, in lightness too."""
-    rgb = colorsys.hls_to_rgb((0.11 + i * 0.6180339887) % 1, (0.62, 0.36, 0.76, 0.48)[i % 4], (0.85, 0.6, 0.75)[i % 3])
+    """Colour i of an endless fixed list: hues by the golden ratio, so that neighbours differ, in lightness
+    too."""
+    rgb = colorsys.hls_to_rgb(
+        (0.11 + i * 0.6180339887) % 1, (0.62, 0.36, 0.76, 0.48)[i % 4], (0.85, 0.6, 0.75)[i % 3]
+    )
     return tuple(round(255 * c) for c in rgb)
 
 
 def class_palette(classes: Sequence[str] = VSPW_CLASSES) -> np.ndarray:
-    """Return the colours of class ids, (256, 3) uint8 RGB; they go by name, so that a car is the same in every data set. VOID is near black."""
+    """Return the colours of class ids, (256, 3) uint8 RGB; they go by name, so that a car is the same in
+    every data set. VOID is near black."""
     palette = np.array([spread(i) for i in range(VOID)] + [(20, 20, 20)], np.uint8)
     for i, name in enumerate(classes):
         if name in CLASS_COLOURS:

@@ -25,14 +25,25 @@ from lib.segmentors.mrcfa import MRCFA
 from lib.segmentors.segformer import SegFormer
 from lib.segmentors.tv3s import TV3S
 
-MODELS = {"segformer": SegFormer, "cffm": CFFM, "mrcfa": MRCFA, "tv3s": TV3S}  # each is called with (width, n_classes, **options)
-# In released checkpoints, but no part of any network here: a classifier that mmsegmentation adds to every head, decoders that serve MRCFA's training
+# each is called with (width, n_classes, **options)
+MODELS = {"segformer": SegFormer, "cffm": CFFM, "mrcfa": MRCFA, "tv3s": TV3S}
+# In released checkpoints, but no part of any network here: a classifier that mmsegmentation adds to every
+# head, decoders that serve MRCFA's training
 # alone, and index tables that CFFM stores.
-UNUSED = re.compile(r"decode_head\.(conv_seg\.|deco[123]\.|decoder_focal\.blocks\.\d+\.(attn\.)?(relative_position_index|valid_ind_rolled))")
-# mmcv keeps class palettes as numpy arrays beside the weights; weights_only refuses those unless told that they are harmless.
-ARRAYS = [(np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"), np._core.multiarray._reconstruct,
-          (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np._core.multiarray.scalar, np.ndarray, np.dtype,
-          *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]}]
+UNUSED = re.compile(
+    r"decode_head\.(conv_seg\.|deco[123]\.|decoder_focal\.blocks\.\d+\.(attn\.)?(relative_position_index|valid_ind_rolled))"
+)
+# mmcv keeps class palettes as numpy arrays beside the weights; weights_only refuses those unless told that
+# they are harmless.
+ARRAYS = [
+    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    np._core.multiarray._reconstruct,
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    np._core.multiarray.scalar,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]},
+]
 
 
 def names():
@@ -56,7 +67,8 @@ def build(name, n_classes=124, **options):
         options: passed to the model (`drop_path`).
 
     Returns:
-        nn.Module with children `backbone` and `decode_head`, named within as in released checkpoints, and attribute `scale` (see `predict`).
+        nn.Module with children `backbone` and `decode_head`, named within as in released checkpoints, and
+        attribute `scale` (see `predict`).
 
     Raises:
         ValueError: for an unknown name or number of classes.
@@ -79,8 +91,13 @@ def read_weights(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise problem(DataMissingError, path, expected="a file of weights", found="no such file",
-                      remedy="Check the path, or fetch the weights again.")
+        raise problem(
+            DataMissingError,
+            path,
+            expected="a file of weights",
+            found="no such file",
+            remedy="Check the path, or fetch the weights again.",
+        )
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -88,14 +105,37 @@ def read_weights(path):
             with torch.serialization.safe_globals(ARRAYS):
                 state = torch.load(path, map_location="cpu", weights_only=True)
             state = state.get("state_dict", state) if isinstance(state, dict) else {}
-        state = {str(key).removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise problem(DataError, path, expected="weights (safetensors, or a PyTorch checkpoint of plain tensors)",
-                      found=f"something else ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
-                      remedy="The file is damaged or of another kind: fetch it again.") from error
+        state = {
+            str(key).removeprefix("module."): value
+            for key, value in state.items()
+            if isinstance(value, torch.Tensor)
+        }
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        raise problem(
+            DataError,
+            path,
+            expected="weights (safetensors, or a PyTorch checkpoint of plain tensors)",
+            found=f"something else ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+            remedy="The file is damaged or of another kind: fetch it again.",
+        ) from error
     state = {key: value for key, value in state.items() if not UNUSED.match(key)}
     if not state:
-        raise problem(DataError, path, expected="named tensors", found="none", remedy="Pass a file of weights, not of results or settings.")
+        raise problem(
+            DataError,
+            path,
+            expected="named tensors",
+            found="none",
+            remedy="Pass a file of weights, not of results or settings.",
+        )
     return state
 
 
@@ -108,13 +148,24 @@ def fill(module, state, path, what):
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     left = [key for key in state if key not in own]
-    reshaped = [f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}" for key, value in own.items()
-                if key in state and state[key].shape != value.shape]
-    found = [f"{len(keys)} {kind} ({', '.join(keys[:2])}{', ...' if len(keys) > 2 else ''})"
-             for kind, keys in (("missing", missing), ("unknown", left), ("of another shape", reshaped)) if keys]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    found = [
+        f"{len(keys)} {kind} ({', '.join(keys[:2])}{', ...' if len(keys) > 2 else ''})"
+        for kind, keys in (("missing", missing), ("unknown", left), ("of another shape", reshaped))
+        if keys
+    ]
     if found:
-        raise problem(DataError, path, expected=f"the weights of {what}", found="tensors " + "; ".join(found),
-                      remedy="Pass the file that belongs to this model, or the name that belongs to this file.")
+        raise problem(
+            DataError,
+            path,
+            expected=f"the weights of {what}",
+            found="tensors " + "; ".join(found),
+            remedy="Pass the file that belongs to this model, or the name that belongs to this file.",
+        )
     module.load_state_dict({**{key: own[key] for key in own if key not in state}, **state}, strict=True)
 
 
@@ -141,18 +192,28 @@ def load(name, path):
 
 
 def start_from(model, path):
-    """Load a MiT alone, as trained on ImageNet, or a per-frame model into the parts that a model has in common with it.
+    """Load a MiT alone, as trained on ImageNet, or a per-frame model into the parts that a model has in
+    common with it.
 
-    A MiT's classifier `head.*` is dropped. Of a model, its backbone and its MLP decoder must fit; what else `model` has keeps its fresh weights.
+    A MiT's classifier `head.*` is dropped. Of a model, its backbone and its MLP decoder must fit; what else
+    `model` has keeps its fresh weights.
 
     Raises:
         DataMissingError, DataError: see `read_weights` and `fill`.
     """
     state = read_weights(path)
     if any(key.startswith("decode_head.") for key in state):
-        shared = ("backbone.", *(f"decode_head.{part}." for part in ("linear_c1", "linear_c2", "linear_c3", "linear_c4", "linear_fuse", "linear_pred")))
+        shared = (
+            "backbone.",
+            *(
+                f"decode_head.{part}."
+                for part in ("linear_c1", "linear_c2", "linear_c3", "linear_c4", "linear_fuse", "linear_pred")
+            ),
+        )
         own = {key: value for key, value in model.state_dict().items() if not key.startswith(shared)}
         fill(model, {**own, **state}, path, f"a per-frame model of the width of this {type(model).__name__}")
         return
-    state = {key.removeprefix("backbone."): value for key, value in state.items() if not key.startswith("head.")}
+    state = {
+        key.removeprefix("backbone."): value for key, value in state.items() if not key.startswith("head.")
+    }
     fill(model.backbone, state, path, "the model's MiT")

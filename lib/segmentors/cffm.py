@@ -1,6 +1,7 @@
 """CFFM: coarse-to-fine feature mining (Sun et al., CVPR 2022).
 
-The target frame attends, window by window, to itself in full detail around the window and to ever smaller pooled neighbourhoods of itself and of
+The target frame attends, window by window, to itself in full detail around the window and to ever smaller
+pooled neighbourhoods of itself and of
 three earlier frames: the further back, the coarser and the wider.
 """
 
@@ -12,9 +13,11 @@ from lib.segmentors.mit import MiT, init_weights
 from lib.segmentors.segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
 
 WINDOW = 7  # tokens of 1/8 of the image, per side of a window
-BLOCKS = {"n0": 1, "n1": 2, "b0": 1, "b1": 2, "b2": 2, "b5": 4}  # the authors configured no others of the published widths
+# the authors configured no others of the published widths
+BLOCKS = {"n0": 1, "n1": 2, "b0": 1, "b1": 2, "b2": 2, "b5": 4}
 
-# Coarse keys of the target, t-9, t-6, t-3: tokens pooled into one cell, cells per window, cells in a window's neighbourhood; all per side.
+# Coarse keys of the target, t-9, t-6, t-3: tokens pooled into one cell, cells per window, cells in a window's
+# neighbourhood; all per side.
 LEVELS = ((7, 1, 5), (7, 1, 7), (3, 2, 5), (2, 3, 3))
 
 
@@ -24,9 +27,11 @@ def square(side):
 
 
 def fine_offsets():
-    """Tokens that a window sees in full detail, as (y, x) from its first token: its own 49, then four L-shaped corners of 33.
+    """Tokens that a window sees in full detail, as (y, x) from its first token: its own 49, then four
+    L-shaped corners of 33.
 
-    A corner is the window moved by 3 diagonally, less the 4x4 tokens that still lie inside. Some tokens belong to two corners, as in the authors' code.
+    A corner is the window moved by 3 diagonally, less the 4x4 tokens that still lie inside. Some tokens
+    belong to two corners, as in the authors' code.
     """
     own, corners = square(WINDOW), []
     for dy, dx in ((3, 3), (3, -3), (-3, 3), (-3, -3)):
@@ -37,7 +42,8 @@ def fine_offsets():
 
 
 def bias_index(side):
-    """Where the bias of a query and a key of a side x side neighbourhood stands in a table of all their differences: (49, side * side) int64."""
+    """Where the bias of a query and a key of a side x side neighbourhood stands in a table of all their
+    differences: (49, side * side) int64."""
     span = WINDOW + side - 1  # differences per axis
     y, x = (square(WINDOW)[:, None] - square(side)[None] + side - 1).unbind(-1)
     return y * span + x
@@ -56,7 +62,10 @@ def gather(cells, offsets, step, n_windows):
         (B, n_windows, K, C), windows in raster order.
     """
     offsets = offsets.to(cells.device)
-    rows, cols = (torch.arange(n, device=cells.device)[:, None] * step + offset for n, offset in zip(n_windows, offsets.unbind(1), strict=True))
+    rows, cols = (
+        torch.arange(n, device=cells.device)[:, None] * step + offset
+        for n, offset in zip(n_windows, offsets.unbind(1), strict=True)
+    )
     rows, cols = rows % cells.shape[1], cols % cells.shape[2]
     return cells[:, rows[:, None], cols[None]].flatten(1, 2)
 
@@ -67,7 +76,8 @@ def bias_table(*shape):
 
 
 class WindowAttention(nn.Module):
-    """Attention of the target's 7x7 windows to 289 keys: 49 own, 132 around, 25 pooled from the target, 49 + 25 + 9 pooled from the earlier frames."""
+    """Attention of the target's 7x7 windows to 289 keys: 49 own, 132 around, 25 pooled from the target, 49
+    + 25 + 9 pooled from the earlier frames."""
 
     def __init__(self, dim):
         super().__init__()
@@ -76,13 +86,20 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.relative_position_bias_table = bias_table((2 * WINDOW - 1) ** 2, self.heads)
         self.relative_position_bias_table_to_neighbors = bias_table(1, self.heads, WINDOW**2, 132)
-        self.relative_position_bias_table_to_windows = nn.ParameterList(bias_table(self.heads, (WINDOW + side - 1) ** 2) for _, _, side in LEVELS[:1])
-        self.relative_position_bias_table_to_windows_clips = nn.ParameterList(bias_table(self.heads, (WINDOW + side - 1) ** 2) for _, _, side in LEVELS[1:])
+        self.relative_position_bias_table_to_windows = nn.ParameterList(
+            bias_table(self.heads, (WINDOW + side - 1) ** 2) for _, _, side in LEVELS[:1]
+        )
+        self.relative_position_bias_table_to_windows_clips = nn.ParameterList(
+            bias_table(self.heads, (WINDOW + side - 1) ** 2) for _, _, side in LEVELS[1:]
+        )
 
     def biases(self):
         """Bias of each query and key: (heads, 49, 289)."""
         own = self.relative_position_bias_table.T[:, bias_index(WINDOW)]  # (heads, 49, 49)
-        tables = [*self.relative_position_bias_table_to_windows, *self.relative_position_bias_table_to_windows_clips]
+        tables = [
+            *self.relative_position_bias_table_to_windows,
+            *self.relative_position_bias_table_to_windows_clips,
+        ]
         coarse = [table[:, bias_index(side)] for table, (_, _, side) in zip(tables, LEVELS, strict=True)]
         return torch.cat([own, self.relative_position_bias_table_to_neighbors[0], *coarse], 2)
 
@@ -100,15 +117,21 @@ class WindowAttention(nn.Module):
         n_windows = height // WINDOW, width // WINDOW
         q, kv = self.qkv(target).split((dim, 2 * dim), -1)
         q = gather(q, square(WINDOW), WINDOW, n_windows)  # (B, windows, 49, C)
-        keys, masks = [gather(kv, fine_offsets(), WINDOW, n_windows)], [kv.new_zeros(n_windows[0] * n_windows[1], 181)]
+        keys, masks = (
+            [gather(kv, fine_offsets(), WINDOW, n_windows)],
+            [kv.new_zeros(n_windows[0] * n_windows[1], 181)],
+        )
         for cells, (_, per_window, side) in zip(pooled, LEVELS, strict=True):
             kv, pad = F.linear(cells, self.qkv.weight[dim:], self.qkv.bias[dim:]), side // 2
             keys.append(gather(F.pad(kv, (0, 0, pad, pad, pad, pad)), square(side), per_window, n_windows))
-            outside = F.pad(kv.new_zeros(1, *kv.shape[1:3], 1), (0, 0, pad, pad, pad, pad), value=-100.0)  # discouraged, not forbidden
+            # discouraged, not forbidden
+            outside = F.pad(kv.new_zeros(1, *kv.shape[1:3], 1), (0, 0, pad, pad, pad, pad), value=-100.0)
             masks.append(gather(outside, square(side), per_window, n_windows)[0, :, :, 0])
         k, v = self.split(torch.cat(keys, 2), 2)
         bias = self.biases() + torch.cat(masks, 1)[:, None, None]  # (windows, heads, 49, 289)
-        out = F.scaled_dot_product_attention(self.split(q, 1)[0], k, v, bias.to(q.dtype).expand(batch, -1, -1, -1, -1))
+        out = F.scaled_dot_product_attention(
+            self.split(q, 1)[0], k, v, bias.to(q.dtype).expand(batch, -1, -1, -1, -1)
+        )
         out = self.proj(out.transpose(2, 3).flatten(3))  # (B, windows, 49, C)
         return out.view(batch, *n_windows, WINDOW, WINDOW, dim).transpose(2, 3).reshape(target.shape)
 
@@ -141,7 +164,12 @@ class Pool(nn.Linear):
     def forward(self, x):
         """(B, n * side, m * side, C) -> (B, n, m, C)."""
         weight = self.weight.view(self.side, self.side)
-        return torch.einsum("bnimjc,ij->bnmc", x.unflatten(2, (-1, self.side)).unflatten(1, (-1, self.side)), weight) + self.bias
+        return (
+            torch.einsum(
+                "bnimjc,ij->bnmc", x.unflatten(2, (-1, self.side)).unflatten(1, (-1, self.side)), weight
+            )
+            + self.bias
+        )
 
 
 class Block(nn.Module):
@@ -160,11 +188,14 @@ class Block(nn.Module):
         """Update the target (B, H, W, C) by itself and the earlier frames (B, 3, H, W, C), oldest first."""
         height, width = target.shape[1:3]
         frames = self.norm1(torch.cat([target[:, None], earlier], 1))
-        frames = F.pad(frames, (0, 0, 0, -width % WINDOW, 0, -height % WINDOW))  # normed zeros would not be zero: pad afterwards
+        # normed zeros would not be zero: pad afterwards
+        frames = F.pad(frames, (0, 0, 0, -width % WINDOW, 0, -height % WINDOW))
         frames = frames.unbind(1)  # the target, then the earlier ones
         pools = [*self.pool_layers, *self.pool_layers_clips]
-        pooled = [pool(self.fit(frame, pool.side * per_window))
-                  for pool, frame, (_, per_window, _) in zip(pools, frames, LEVELS, strict=True)]
+        pooled = [
+            pool(self.fit(frame, pool.side * per_window))
+            for pool, frame, (_, per_window, _) in zip(pools, frames, LEVELS, strict=True)
+        ]
         target = target + self.attn(frames[0], pooled)[:, :height, :width]
         return target + self.mlp(self.norm2(target))
 
@@ -195,7 +226,8 @@ class FocalDecoder(nn.Module):
 class CFFMHead(ClipHead):
     """The MLP decoder for each frame, then attention of the last frame to all at half its resolution.
 
-    Source: class CFFMHead_clips_resize1_8 of the authors' code; without temporal loss terms, which are the trainer's.
+    Source: class CFFMHead_clips_resize1_8 of the authors' code; without temporal loss terms, which are the
+        trainer's.
     """
 
     def __init__(self, dims, depth, dim=256, n_classes=124, dropout=0.1):
@@ -208,7 +240,8 @@ class CFFMHead(ClipHead):
         self.linear_pred2.apply(init_weights)
 
     def prepare(self, features, fused=None):
-        """What a frame brings to every target that sees it: features as for `fuse` -> a tuple of (N, dim, H/8, W/8)."""
+        """What a frame brings to every target that sees it: features as for `fuse` -> a tuple of (N, dim,
+        H/8, W/8)."""
         return (halve(self.fuse(features) if fused is None else fused),)
 
     def decode(self, parts, size):
@@ -240,5 +273,6 @@ class CFFM(nn.Module):
         self.decode_head = CFFMHead(depth=BLOCKS[width], **head_options(width, n_classes))
 
     def forward(self, images):
-        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `ClipHead`."""
+        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1,
+        n_classes, H/4, W/4). See `ClipHead`."""
         return self.decode_head(self.backbone(images))

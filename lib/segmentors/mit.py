@@ -1,7 +1,9 @@
-"""MiT, the hierarchical transformer that all base segmentors here use as backbone (Xie et al., SegFormer, 2021).
+"""MiT, the hierarchical transformer that all base segmentors here use as backbone (Xie et al., SegFormer,
+2021).
 
-Four stages at 1/4, 1/8, 1/16 and 1/32 of the image. Parameter names are those of the released checkpoints. Tokens travel as (N, H*W, C); the
-convolutions see the same memory as a channels-last image, so no copy is made between the two.
+Four stages at 1/4, 1/8, 1/16 and 1/32 of the image. Parameter names are those of the released checkpoints.
+Tokens travel as (N, H*W, C); the convolutions see the same memory as a channels-last image, so no copy is
+made between the two.
 """
 
 from dataclasses import dataclass
@@ -125,9 +127,11 @@ class MiT(nn.Module):
 
     Args:
         width: a key of `WIDTHS`.
-        drop_path: probability, in training only, that the last block is skipped; it rises linearly from 0 at the first one.
+        drop_path: probability, in training only, that the last block is skipped; it rises linearly from 0 at
+            the first one.
 
-    Source: the paper's "MiT-B*" backbones; layer norms have eps 1e-6 in blocks and after stages and 1e-5 elsewhere, as in the authors' code.
+    Source: the paper's "MiT-B*" backbones; layer norms have eps 1e-6 in blocks and after stages and 1e-5
+        elsewhere, as in the authors' code.
     """
 
     def __init__(self, width, drop_path=0.0):
@@ -136,7 +140,9 @@ class MiT(nn.Module):
         drops = iter(np.linspace(0, drop_path, sum(depths)).tolist())
         for i in range(4):
             embed = PatchEmbed(dims[i - 1], dims[i], 3, 2) if i else PatchEmbed(3, dims[0], 7, 4)
-            blocks = nn.ModuleList(Block(dims[i], heads[i], REDUCTIONS[i], next(drops)) for _ in range(depths[i]))
+            blocks = nn.ModuleList(
+                Block(dims[i], heads[i], REDUCTIONS[i], next(drops)) for _ in range(depths[i])
+            )
             self.add_module(f"patch_embed{i + 1}", embed)
             self.add_module(f"block{i + 1}", blocks)
             self.add_module(f"norm{i + 1}", nn.LayerNorm(dims[i], eps=1e-6))
@@ -163,7 +169,8 @@ class MiT(nn.Module):
 
 
 def init_weights(module):
-    """Initialise as SegFormer does: normal 0.02 for linear maps, He by fan-out for convolutions, zero biases."""
+    """Initialise as SegFormer does: normal 0.02 for linear maps, He by fan-out for convolutions, zero
+    biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):

@@ -1,7 +1,8 @@
 """MRCFA: mining relations among cross-frame affinities (Sun et al., ECCV 2022).
 
-The target frame attends to the tokens of three earlier frames that matter most to it. Affinities are taken at three scales, each token's affinity map is
-refined as an image, coarse to fine, and the result weighs the token's features.
+The target frame attends to the tokens of three earlier frames that matter most to it. Affinities are taken at
+three scales, each token's affinity map is refined as an image, coarse to fine, and the result weighs the
+token's features.
 """
 
 import torch.nn as nn
@@ -11,13 +12,24 @@ from lib.segmentors.mit import MiT, init_weights, to_image, to_tokens
 from lib.segmentors.segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
 
 TOP = 5  # places of the target whose affinities make a token's score
-KEPT = {"n0": 0.8, "n1": 0.5, "b0": 0.8, "b1": 0.5, "b2": 0.5, "b5": 0.5}  # fraction of tokens; the authors configured no other published widths
+# fraction of tokens; the authors configured no other published widths
+KEPT = {"n0": 0.8, "n1": 0.5, "b0": 0.8, "b1": 0.5, "b2": 0.5, "b5": 0.5}
 
 # Convolutions of each part of `AffinityPyramid`: (kernel, channels in, channels out).
-NARROW = {"encoder_layer4": ((3, 1, 1),), "encoder_layer3": ((5, 1, 1),), "encoder_layer2": ((5, 1, 1),),
-          "encoder_layer4to3": ((3, 1, 1),), "encoder_layer3to2": ((3, 1, 1),)}  # fmt: skip
-WIDE = {"encoder_layer4": ((3, 1, 1), (3, 1, 2)), "encoder_layer3": ((3, 1, 1), (3, 1, 2)), "encoder_layer2": ((5, 1, 1), (3, 1, 2)),
-        "encoder_layer4to3": ((3, 2, 2), (3, 2, 2)), "encoder_layer3to2": ((3, 2, 2), (3, 2, 1))}  # fmt: skip
+NARROW = {
+    "encoder_layer4": ((3, 1, 1),),
+    "encoder_layer3": ((5, 1, 1),),
+    "encoder_layer2": ((5, 1, 1),),
+    "encoder_layer4to3": ((3, 1, 1),),
+    "encoder_layer3to2": ((3, 1, 1),),
+}
+WIDE = {
+    "encoder_layer4": ((3, 1, 1), (3, 1, 2)),
+    "encoder_layer3": ((3, 1, 1), (3, 1, 2)),
+    "encoder_layer2": ((5, 1, 1), (3, 1, 2)),
+    "encoder_layer4to3": ((3, 2, 2), (3, 2, 2)),
+    "encoder_layer3to2": ((3, 2, 2), (3, 2, 1)),
+}
 
 
 class Conv(nn.Module):
@@ -64,7 +76,8 @@ def select(affinities, kept):
         kept: fraction of tokens to keep, rounded down but to one at least.
 
     Returns:
-        (..., S) int64, ids of tokens by falling score, which is the sum of the `TOP` largest affinities. What follows does not depend on their order.
+        (..., S) int64, ids of tokens by falling score, which is the sum of the `TOP` largest affinities. What
+        follows does not depend on their order.
     """
     scores = affinities.topk(min(TOP, affinities.shape[-1]), -1).values.sum(-1)
     return scores.topk(max(1, int(affinities.shape[-2] * kept)), -1).indices
@@ -76,7 +89,8 @@ def take(x, chosen):
 
 
 class Affinities(nn.Module):
-    """Affinities between the target and earlier frames, refined. In its names q is for the target, k for earlier frames, and 1..3 for c2..c4."""
+    """Affinities between the target and earlier frames, refined. In its names q is for the target, k for
+    earlier frames, and 1..3 for c2..c4."""
 
     def __init__(self, dims, kept, parts):
         super().__init__()
@@ -98,7 +112,9 @@ class Affinities(nn.Module):
             chosen: (B, 3, S) int64, the tokens that they are of.
         """
         chosen = select(affinity(queries[2], keys[2]), self.kept)  # at the coarsest scale, for all scales
-        maps = [affinity(q, take(k, chosen)).view(-1, 1, *q.shape[2:]) for q, k in zip(queries, keys, strict=True)]
+        maps = [
+            affinity(q, take(k, chosen)).view(-1, 1, *q.shape[2:]) for q, k in zip(queries, keys, strict=True)
+        ]
         return self.hpn(*maps).view(*chosen.shape, -1), chosen
 
 
@@ -115,7 +131,9 @@ class MRCFAHead(ClipHead):
         self.sr3 = nn.Conv2d(dims[2], dims[2], 2, 2)
         self.sr1_feat = nn.Conv2d(dim, dim, 4, 4)
         self.hypercorre_module = Affinities(dims[1:], kept, parts)
-        self.deco4 = nn.ModuleDict({"smalldecoder": nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(dim, n_classes, 1))})
+        self.deco4 = nn.ModuleDict(
+            {"smalldecoder": nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(dim, n_classes, 1))}
+        )
         self.apply(init_weights)
 
     def prepare(self, features, fused=None):
@@ -133,8 +151,14 @@ class MRCFAHead(ClipHead):
         """
         _, c2, c3, c4 = features
         fused, relate = halve(self.fuse(features) if fused is None else fused), self.hypercorre_module
-        queries = [to_image(q(to_tokens(c)), c.shape[2]) for q, c in zip((relate.q1, relate.q2, relate.q3), (c2, c3, c4), strict=True)]
-        keys = [k(to_tokens(c)) for k, c in zip((relate.k1, relate.k2, relate.k3), (self.sr2(c2), self.sr3(c3), c4), strict=True)]
+        queries = [
+            to_image(q(to_tokens(c)), c.shape[2])
+            for q, c in zip((relate.q1, relate.q2, relate.q3), (c2, c3, c4), strict=True)
+        ]
+        keys = [
+            k(to_tokens(c))
+            for k, c in zip((relate.k1, relate.k2, relate.k3), (self.sr2(c2), self.sr3(c3), c4), strict=True)
+        ]
         return fused, to_tokens(self.sr1_feat(fused)), *queries, *keys
 
     def decode(self, parts, size):
@@ -149,7 +173,9 @@ class MRCFAHead(ClipHead):
         """
         fused, values, q2, q3, q4, k2, k3, k4 = parts
         fused, values = fused[:, -1], values[:, :-1]
-        affinities, chosen = self.hypercorre_module([q[:, -1] for q in (q2, q3, q4)], [k[:, :-1] for k in (k2, k3, k4)])
+        affinities, chosen = self.hypercorre_module(
+            [q[:, -1] for q in (q2, q3, q4)], [k[:, :-1] for k in (k2, k3, k4)]
+        )
         gathered = affinities.softmax(2).transpose(2, 3) @ take(values, chosen)  # (B, 3, H/8 * W/8, dim)
         drop, classifier = self.deco4["smalldecoder"]
         logits = pointwise(classifier, drop(to_image(gathered.mean(1), fused.shape[2]) + fused))
@@ -170,5 +196,6 @@ class MRCFA(nn.Module):
         self.decode_head = MRCFAHead(kept=KEPT[width], parts=parts, **head_options(width, n_classes))
 
     def forward(self, images):
-        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `ClipHead`."""
+        """Segment the last of the frames t-9, t-6, t-3, t: (4, 3, H, W) normalised RGB -> logits (1,
+        n_classes, H/4, W/4). See `ClipHead`."""
         return self.decode_head(self.backbone(images))

@@ -1,7 +1,9 @@
-"""The MLP decoder that every base segmentor here contains, and SegFormer: MiT and that decoder, one frame at a time.
+"""The MLP decoder that every base segmentor here contains, and SegFormer: MiT and that decoder, one frame
+at a time.
 
-This is the "SegFormer" row of the video papers: the per-frame path of CFFM, MRCFA and TV3S, trained alone (256 channels for every MiT-B, batch
-norm), not the SegFormer of the image benchmarks (768 channels from B2 on).
+This is the "SegFormer" row of the video papers: the per-frame path of CFFM, MRCFA and TV3S, trained alone
+(256 channels for every MiT-B, batch norm), not the SegFormer of the image benchmarks (768 channels from B2
+on).
 """
 
 import torch.nn as nn
@@ -13,7 +15,8 @@ FRAMES = 4  # that the video models look at: t-9, t-6, t-3 and the target t
 
 
 def pointwise(conv, image):
-    """Apply a 1x1 convolution as the matrix product it is; on one CPU thread torch has no fast convolution for it."""
+    """Apply a 1x1 convolution as the matrix product it is; on one CPU thread torch has no fast convolution
+    for it."""
     return to_image(F.linear(to_tokens(image), conv.weight.flatten(1), conv.bias), image.shape[2])
 
 
@@ -46,7 +49,8 @@ class MLPDecoder(nn.Module):
         dims: channels of c1..c4.
         dim: channels of the fused map.
         n_classes: number of classes.
-        dropout: probability that a channel of the fused map is dropped before the classifier, in training only.
+        dropout: probability that a channel of the fused map is dropped before the classifier, in training
+            only.
     """
 
     def __init__(self, dims, dim=256, n_classes=124, dropout=0.1):
@@ -73,8 +77,10 @@ class MLPDecoder(nn.Module):
             (N, dim, H/4, W/4).
 
         Source: ReLU(BN(conv(cat[c4, c3, c2, c1]))), each scale projected and resized to that of c1.
-        Differs: projection, concatenation and 1x1 convolution are linear and bilinear weights sum to one, so each scale is taken through the
-            product of its two matrices at its own resolution and the results are resized and summed: the same numbers up to rounding, for a
+        Differs: projection, concatenation and 1x1 convolution are linear and bilinear weights sum to one, so
+            each scale is taken through the
+            product of its two matrices at its own resolution and the results are resized and summed: the same
+                numbers up to rounding, for a
             fraction of the work.
         """
         mixing = self.linear_fuse.conv.weight.flatten(1).split(self.dim, 1)  # of c4, c3, c2, c1
@@ -97,14 +103,17 @@ class ClipHead(MLPDecoder):
     """What the heads of the video models have in common: they segment the last of `FRAMES` frames.
 
     A head splits its work in two, so that a frame that several targets look at is prepared once:
-    `prepare(features)` gives a tuple of tensors (N, ...), what each frame brings to every target that sees it (`fused`: of `fuse`, if it is there already);
-    `decode(parts, size)` takes these as (B, FRAMES, ...) and gives logits (B, n_classes, *size), size being H/4, W/4.
+    `prepare(features)` gives a tuple of tensors (N, ...), what each frame brings to every target that sees it
+    (`fused`: of `fuse`, if it is there already); `decode(parts, size)` takes these as (B, FRAMES, ...) and
+    gives logits (B, n_classes, *size), size being H/4, W/4.
     """
 
     def forward(self, features):
-        """Segment the last frame of one clip: features c1..c4 of its frames -> logits (1, n_classes, H/4, W/4).
+        """Segment the last frame of one clip: features c1..c4 of its frames -> logits (1, n_classes, H/4,
+        W/4).
 
-        Fewer or more than four frames give the per-frame logits of the last one, as in the authors' test at the start of a clip.
+        Fewer or more than four frames give the per-frame logits of the last one, as in the authors' test at
+        the start of a clip.
         """
         if len(features[0]) != FRAMES:
             return self.per_frame([c[-1:] for c in features])
@@ -112,13 +121,20 @@ class ClipHead(MLPDecoder):
 
 
 def head_options(width, n_classes):
-    """Settings of a width's decoder: 256 channels and dropout for the published widths, 64 channels and none for the micro ones."""
+    """Settings of a width's decoder: 256 channels and dropout for the published widths, 64 channels and
+    none for the micro ones."""
     micro = width.startswith("n")
-    return {"dims": WIDTHS[width].dims, "dim": 64 if micro else 256, "n_classes": n_classes, "dropout": 0.0 if micro else 0.1}
+    return {
+        "dims": WIDTHS[width].dims,
+        "dim": 64 if micro else 256,
+        "n_classes": n_classes,
+        "dropout": 0.0 if micro else 0.1,
+    }
 
 
 def input_scale(width):
-    """What `predict` resizes frames to: (853, 480), the test size of the VSPW papers, or None, a frame's own size, for the micro widths."""
+    """What `predict` resizes frames to: (853, 480), the test size of the VSPW papers, or None, a frame's
+    own size, for the micro widths."""
     return None if width.startswith("n") else (853, 480)
 
 
@@ -146,5 +162,6 @@ class SegFormer(nn.Module):
         self.decode_head = MLPDecoder(**head_options(width, n_classes))
 
     def forward(self, images):
-        """Segment frames: (N, 3, H, W) float, normalised RGB, H and W multiples of 32 -> logits (N, n_classes, H/4, W/4)."""
+        """Segment frames: (N, 3, H, W) float, normalised RGB, H and W multiples of 32 -> logits (N,
+        n_classes, H/4, W/4)."""
         return self.decode_head(self.backbone(images))

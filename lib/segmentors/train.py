@@ -1,4 +1,5 @@
-"""The one trainer of base segmentors: cross-entropy, resumable, on CPU or GPU. `python -m lib.segmentors.train --help`."""
+"""The one trainer of base segmentors: cross-entropy, resumable, on CPU or GPU. `python -m
+lib.segmentors.train --help`."""
 
 import argparse
 import csv
@@ -45,12 +46,21 @@ class TrainConfig:
     balance: float = 0.0  # class weights are frequency ** -balance
     points: int | None = 8192  # random pixels a crop that the loss looks at; None: all
     drop_path: float = 0.0  # see MiT
-    per_frame: float = 0.5  # weight of the per-frame logits of all frames beside the video models' own, as CFFM trains
+    # weight of the per-frame logits of all frames beside the video models' own, as CFFM trains
+    per_frame: float = 0.5
     seed: int = 0
 
     def __post_init__(self):
-        positive = {"steps": self.steps, "batch": self.batch, "lr": self.lr, "head_lr_factor": self.head_lr_factor, "smaller scale": self.scales[0],
-                    "max_minutes": self.max_minutes or 1, "points": self.points or 1, "clip_norm": self.clip_norm or 1}
+        positive = {
+            "steps": self.steps,
+            "batch": self.batch,
+            "lr": self.lr,
+            "head_lr_factor": self.head_lr_factor,
+            "smaller scale": self.scales[0],
+            "max_minutes": self.max_minutes or 1,
+            "points": self.points or 1,
+            "clip_norm": self.clip_norm or 1,
+        }
         for name, value in positive.items():
             if value <= 0:
                 raise ValueError(f"Expected `{name}` to be above 0, but got {value}.")
@@ -61,16 +71,27 @@ class TrainConfig:
 
 
 def default_config(name, **changes):
-    """Give the settings for a model: `TrainConfig()` for the micro widths, the published recipe (from ImageNet weights) for the others.
+    """Give the settings for a model: `TrainConfig()` for the micro widths, the published recipe (from
+    ImageNet weights) for the others.
 
-    A micro video model is to start from the per-frame model of its width, so it needs fewer and smaller steps; each crop counts for four frames.
+    A micro video model is to start from the per-frame model of its width, so it needs fewer and smaller
+    steps; each crop counts for four frames.
 
     Source: SegFormer, and CFFM's VSPW configurations.
     """
     if name.partition("-")[2].startswith("n"):
         video = dict(steps=200, batch=4, lr=5e-4, head_lr_factor=3) if _kind(name).n_frames > 1 else {}
         return TrainConfig(**{**video, **changes})
-    published = dict(steps=160000, crop=(480, 480), lr=6e-5, head_lr_factor=10, warmup=1500, clip_norm=None, points=None, drop_path=0.1)
+    published = dict(
+        steps=160000,
+        crop=(480, 480),
+        lr=6e-5,
+        head_lr_factor=10,
+        warmup=1500,
+        clip_norm=None,
+        points=None,
+        drop_path=0.1,
+    )
     return TrainConfig(**{**published, **changes})
 
 
@@ -88,9 +109,11 @@ def model_loss(model, images, labels, weights, config):
         weights, config: as for `fit`.
 
     Returns:
-        Scalar: `pixel_loss` of the last frame; video models add `config.per_frame` times that of all frames, each segmented by itself.
+        Scalar: `pixel_loss` of the last frame; video models add `config.per_frame` times that of all frames,
+            each segmented by itself.
 
-    Source: CFFM, whose auxiliary loss has weight 0.5. MRCFA's three extra decoders, which its authors train beside, are left out.
+    Source: CFFM, whose auxiliary loss has weight 0.5. MRCFA's three extra decoders, which its authors train
+        beside, are left out.
     """
     device = next(model.parameters()).device
     labels = torch.from_numpy(labels).to(device).long()
@@ -100,8 +123,12 @@ def model_loss(model, images, labels, weights, config):
     features, head = model.backbone(images), model.decode_head
     fused = head.fuse(features)
     parts = [part.unflatten(0, labels.shape[:2]) for part in head.prepare(features, fused)]
-    loss = pixel_loss(head.decode(parts, features[0].shape[2:]).float(), labels[:, -1], weights, config.points)
-    return loss + config.per_frame * pixel_loss(head.label(fused).float(), labels.flatten(0, 1), weights, config.points)
+    loss = pixel_loss(
+        head.decode(parts, features[0].shape[2:]).float(), labels[:, -1], weights, config.points
+    )
+    return loss + config.per_frame * pixel_loss(
+        head.label(fused).float(), labels.flatten(0, 1), weights, config.points
+    )
 
 
 def pixel_loss(logits, labels, weights=None, points=None):
@@ -111,7 +138,8 @@ def pixel_loss(logits, labels, weights=None, points=None):
         logits: (N, n_classes, h, w), a quarter of the size of the labels.
         labels: (N, H, W) int64, VOID is ignored.
         weights: (n_classes,) or None.
-        points: pixels to look at in each crop, drawn anew each time; None looks at all. A sample costs a fraction and is unbiased.
+        points: pixels to look at in each crop, drawn anew each time; None looks at all. A sample costs a
+            fraction and is unbiased.
 
     Returns:
         Scalar: (weighted) mean over labelled pixels; 0 if there are none.
@@ -121,8 +149,10 @@ def pixel_loss(logits, labels, weights=None, points=None):
         logits = F.interpolate(logits, (height, width), mode="bilinear")
     else:
         at = torch.randint(height * width, (n, points), device=labels.device)
-        grid = torch.stack([(at % width + 0.5) / width, (at // width + 0.5) / height], 2)[:, None] * 2 - 1  # (N, 1, points, 2)
-        logits = F.grid_sample(logits, grid, padding_mode="border", align_corners=False)  # the same values as interpolate
+        # (N, 1, points, 2)
+        grid = torch.stack([(at % width + 0.5) / width, (at // width + 0.5) / height], 2)[:, None] * 2 - 1
+        # the same values as interpolate
+        logits = F.grid_sample(logits, grid, padding_mode="border", align_corners=False)
         labels = labels.flatten(1).gather(1, at)[:, None]
     seen = labels[labels != VOID]
     total = F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum")
@@ -130,14 +160,15 @@ def pixel_loss(logits, labels, weights=None, points=None):
 
 
 def class_weights(frames, n_classes, balance):
-    """Weigh classes by frequency ** -balance, scaled so that the mean pixel weighs 1; classes that never occur weigh 1."""
+    """Weigh classes by frequency ** -balance, scaled so that the mean pixel weighs 1; classes that never
+    occur weigh 1."""
     counts = np.zeros(256)
     for i in range(0, len(frames), max(1, len(frames) // 400)):
         counts += np.bincount(frames[i][1].ravel(), minlength=256)
     there = counts[:n_classes] > 0
     share = counts[:n_classes][there] / counts[:n_classes].sum()
     weights = np.ones(n_classes, np.float32)
-    weights[there] = share ** -balance / (share * share ** -balance).sum()
+    weights[there] = share**-balance / (share * share**-balance).sum()
     return torch.from_numpy(weights)
 
 
@@ -147,7 +178,9 @@ def make_optimizer(model, config):
     for part, factor in ((model.backbone, 1.0), (model.decode_head, config.head_lr_factor)):
         for matrices in (True, False):
             params = [p for p in part.parameters() if (p.ndim > 1) == matrices]
-            groups.append({"params": params, "weight_decay": config.weight_decay * matrices, "factor": factor})
+            groups.append(
+                {"params": params, "weight_decay": config.weight_decay * matrices, "factor": factor}
+            )
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
@@ -163,28 +196,51 @@ def restore(path, model, optimizer, what):
         return 0, 0.0, []
     saved = torch.load(path, map_location="cpu", weights_only=True)
     if saved["what"] != what:
-        differs = [f"{key}: {saved['what'].get(key)} there, {value} now" for key, value in what.items() if saved["what"].get(key) != value]
-        raise problem(DataError, path, expected="a checkpoint of this very training", found="; ".join(differs),
-                      remedy="Continue with the old settings, or delete the checkpoint to begin anew.")
+        differs = [
+            f"{key}: {saved['what'].get(key)} there, {value} now"
+            for key, value in what.items()
+            if saved["what"].get(key) != value
+        ]
+        raise problem(
+            DataError,
+            path,
+            expected="a checkpoint of this very training",
+            found="; ".join(differs),
+            remedy="Continue with the old settings, or delete the checkpoint to begin anew.",
+        )
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     logger.info("%s: continuing after step %d", path, saved["step"])
     return saved["step"], saved["seconds"], [tuple(row) for row in saved["rows"]]
 
 
-def train(name, dataset, out, config=None, *, init=None, half=False, device="cpu", bf16=False, threads=None, workers=0, checkpoint_every=200,
-          log_every=20):
+def train(
+    name,
+    dataset,
+    out,
+    config=None,
+    *,
+    init=None,
+    half=False,
+    device="cpu",
+    bf16=False,
+    threads=None,
+    workers=0,
+    checkpoint_every=200,
+    log_every=20,
+):
     """Train a base segmentor.
 
-    An interrupted training continues from `<out>.ckpt` and, unless bound by `max_minutes`, ends with the same weights as an uninterrupted one.
+    An interrupted training continues from `<out>.ckpt` and, unless bound by `max_minutes`, ends with the same
+    weights as an uninterrupted one.
 
     Args:
         name: see `lib.segmentors.build`.
         dataset: `lib.data.Dataset` with truth.
         out: .safetensors file to write; beside it the log (.csv) and, until the end, the checkpoint (.ckpt).
         config: TrainConfig; None takes `default_config(name)`.
-        init: file to start from: the weights of a MiT, or of a per-frame model of the same width, whose decoder is taken over too; None starts from
-            scratch.
+        init: file to start from: the weights of a MiT, or of a per-frame model of the same width, whose
+            decoder is taken over too; None starts from scratch.
         half: store matrices and kernels as float16.
         device, bf16: where to train, and whether under bfloat16 autocast.
         threads: CPU threads of torch and OpenCV; None leaves them as they are.
@@ -210,16 +266,38 @@ def train(name, dataset, out, config=None, *, init=None, half=False, device="cpu
         model = build(name, len(dataset.classes), drop_path=config.drop_path)
         if init:
             start_from(model, init)
-        what = {"name": name, "n_classes": len(dataset.classes), "dataset": dataset.name, "split": dataset.split,
-                "init": Path(init).name if init else "", "config": json.dumps(asdict(config))}
+        what = {
+            "name": name,
+            "n_classes": len(dataset.classes),
+            "dataset": dataset.name,
+            "split": dataset.split,
+            "init": Path(init).name if init else "",
+            "config": json.dumps(asdict(config)),
+        }
         out.parent.mkdir(parents=True, exist_ok=True)
-        done, seconds = fit(model.to(device), Frames(dataset, model.n_frames), out, config, what, bf16=bf16, workers=workers, checkpoint_every=checkpoint_every,
-                            log_every=log_every)
+        done, seconds = fit(
+            model.to(device),
+            Frames(dataset, model.n_frames),
+            out,
+            config,
+            what,
+            bf16=bf16,
+            workers=workers,
+            checkpoint_every=checkpoint_every,
+            log_every=log_every,
+        )
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
-    state = {key: (value.half() if half and value.ndim > 1 else value).contiguous().cpu() for key, value in model.state_dict().items()}
-    metadata = {**{key: str(value) for key, value in what.items()}, "seed": str(config.seed), "steps": str(done)}
+    state = {
+        key: (value.half() if half and value.ndim > 1 else value).contiguous().cpu()
+        for key, value in model.state_dict().items()
+    }
+    metadata = {
+        **{key: str(value) for key, value in what.items()},
+        "seed": str(config.seed),
+        "steps": str(done),
+    }
     with replacing(out) as part:
         part.write_bytes(to_safetensors(state, metadata))  # unlike save_file, with the usual permissions
     out.with_suffix(".ckpt").unlink(missing_ok=True)
@@ -262,11 +340,19 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
         bar.update()
         last = done == config.steps
         if done % log_every == 0 or last:
-            rows.append((done, round(torch.stack(losses).mean().item(), 4), float(f"{lr:.3g}"), round(seconds, 1)))
+            rows.append(
+                (done, round(torch.stack(losses).mean().item(), 4), float(f"{lr:.3g}"), round(seconds, 1))
+            )
             losses = []
         if done % checkpoint_every == 0 or last:
-            checkpoint = {"step": done, "seconds": seconds_before + time.monotonic() - start, "rows": rows, "what": what,
-                          "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            checkpoint = {
+                "step": done,
+                "seconds": seconds_before + time.monotonic() - start,
+                "rows": rows,
+                "what": what,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
             with replacing(out.with_suffix(".ckpt")) as part:
                 torch.save(checkpoint, part)
             write_log(out.with_suffix(".csv"), rows)
@@ -278,31 +364,71 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
 
 def main(argv=None):
     """Run the command line of `train`; settings that are left out are those of `default_config`."""
-    parser = argparse.ArgumentParser(prog="python -m lib train", description="Train a base segmentor on a data set.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lib train", description="Train a base segmentor on a data set."
+    )
     parser.add_argument("--model", required=True, help="e.g. segformer-n1")
-    parser.add_argument("--dataset", required=True, choices=("vspw", "vipseg", "camvid"), help="layout of the data (the embedded clips are vspw)")
+    parser.add_argument(
+        "--dataset",
+        required=True,
+        choices=("vspw", "vipseg", "camvid"),
+        help="layout of the data (the embedded clips are vspw)",
+    )
     parser.add_argument("--data", required=True, help="folder of the data set")
     parser.add_argument("--split", default="train")
     parser.add_argument("--out", required=True, help=".safetensors file to write")
     parser.add_argument("--minutes", type=float, dest="max_minutes", help="time budget")
-    for option, kind in {"steps": int, "batch": int, "lr": float, "head-lr-factor": float, "weight-decay": float, "warmup": int, "power": float,
-                         "clip-norm": float, "balance": float, "points": int, "drop-path": float, "per-frame": float, "seed": int}.items():
+    for option, kind in {
+        "steps": int,
+        "batch": int,
+        "lr": float,
+        "head-lr-factor": float,
+        "weight-decay": float,
+        "warmup": int,
+        "power": float,
+        "clip-norm": float,
+        "balance": float,
+        "points": int,
+        "drop-path": float,
+        "per-frame": float,
+        "seed": int,
+    }.items():
         parser.add_argument(f"--{option}", type=kind)
     parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"))
     parser.add_argument("--scales", type=float, nargs=2, metavar=("LOW", "HIGH"))
     parser.add_argument("--photometric", action=argparse.BooleanOptionalAction)
-    parser.add_argument("--init", help="weights to start from: of a MiT, or of a per-frame model of the same width")
+    parser.add_argument(
+        "--init", help="weights to start from: of a MiT, or of a per-frame model of the same width"
+    )
     parser.add_argument("--half", action="store_true", help="store matrices as float16")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: the GPU if there is one)")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="(default: the GPU if there is one)",
+    )
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--workers", type=int, default=0)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    changes = {field.name: getattr(args, field.name) for field in fields(TrainConfig) if getattr(args, field.name) is not None}
+    changes = {
+        field.name: getattr(args, field.name)
+        for field in fields(TrainConfig)
+        if getattr(args, field.name) is not None
+    }
     changes.update({key: tuple(changes[key]) for key in ("crop", "scales") if key in changes})
-    train(args.model, read_dataset(args.dataset, args.data, args.split), args.out, default_config(args.model, **changes), init=args.init,
-          half=args.half, device=args.device, bf16=args.bf16, threads=args.threads, workers=args.workers)
+    train(
+        args.model,
+        read_dataset(args.dataset, args.data, args.split),
+        args.out,
+        default_config(args.model, **changes),
+        init=args.init,
+        half=args.half,
+        device=args.device,
+        bf16=args.bf16,
+        threads=args.threads,
+        workers=args.workers,
+    )
 
 
 if __name__ == "__main__":

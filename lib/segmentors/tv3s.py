@@ -1,10 +1,12 @@
 """TV3S: temporal video state space sharing (Hesham et al., CVPR 2025).
 
-Each window of the map is one long sequence, token after token and frame after frame, that a state space model (Mamba) reads. Nothing but the states
-of the windows goes from frame to frame. Windows of every other layer are shifted, so that what one window has seen reaches its neighbours.
+Each window of the map is one long sequence, token after token and frame after frame, that a state space model
+(Mamba) reads. Nothing but the states of the windows goes from frame to frame. Windows of every other layer
+are shifted, so that what one window has seen reaches its neighbours.
 
-One way of running covers all three modes of the authors' test: frame by frame with carried states. Mode 0 does so for the frames t-9, t-6, t-3, t
-from fresh states, mode 1 for the frame t alone, mode 2 for a whole clip.
+One way of running covers all three modes of the authors' test: frame by frame with carried states. Mode 0
+does so for the frames t-9, t-6, t-3, t from fresh states, mode 1 for the frame t alone, mode 2 for a whole
+clip.
 """
 
 from functools import lru_cache
@@ -23,7 +25,8 @@ STATE, TAPS = 16, 4  # numbers per channel that a sequence remembers; tokens tha
 
 
 def in_turn(decay, inputs):
-    """Solve s_t = decay_t s_(t-1) + inputs_t, s_(-1) = 0, along axis 1, step after step: the least work, the most calls. Overwrites `inputs`."""
+    """Solve s_t = decay_t s_(t-1) + inputs_t, s_(-1) = 0, along axis 1, step after step: the least work,
+    the most calls. Overwrites `inputs`."""
     steps = inputs.unbind(1)
     for before, step, factor in zip(steps, steps[1:], decay.unbind(1)[1:], strict=False):
         step.addcmul_(factor, before)
@@ -31,7 +34,8 @@ def in_turn(decay, inputs):
 
 
 def by_doubling(decay, inputs):
-    """As `in_turn`, but joining spans of 1, 2, 4 ... steps: few calls, for a GPU. Nothing is divided, so nothing overflows."""
+    """As `in_turn`, but joining spans of 1, 2, 4 ... steps: few calls, for a GPU. Nothing is divided, so
+    nothing overflows."""
     span = 1
     while span < inputs.shape[1]:
         later = torch.addcmul(inputs[:, span:], decay[:, span:], inputs[:, :-span])
@@ -53,12 +57,14 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         decay, states = ctx.saved_tensors
-        grad = ctx.solve(decay.roll(-1, 1).flip(1), grad.flip(1)).flip(1)  # the factor that wraps around meets no state
+        # the factor that wraps around meets no state
+        grad = ctx.solve(decay.roll(-1, 1).flip(1), grad.flip(1)).flip(1)
         return torch.cat([torch.zeros_like(grad[:, :1]), grad[:, 1:] * states[:, :-1]], 1), grad, None
 
 
 def scan(u, dt, rates, b, c, state, *, chunk=16, solve=in_turn, read=True):
-    """Run a selective state space model over sequences: s_t = exp(dt_t rates) s_(t-1) + dt_t u_t b_t, y_t = c_t s_t.
+    """Run a selective state space model over sequences: s_t = exp(dt_t rates) s_(t-1) + dt_t u_t b_t, y_t
+    = c_t s_t.
 
     Args:
         u, dt: (M, L, D) input and step size of each token and channel.
@@ -76,8 +82,14 @@ def scan(u, dt, rates, b, c, state, *, chunk=16, solve=in_turn, read=True):
     """
     outputs, room = [], [None, None]
     for u_, dt_, b_, c_ in zip(*(x.split(chunk, 1) for x in (u, dt, b, c)), strict=True):
-        if not torch.is_grad_enabled():  # one piece of memory for all chunks: fresh ones cost as much as the arithmetic
-            room = [whole[:, : u_.shape[1]] if whole is not None else u.new_empty(len(u), u_.shape[1], *rates.shape) for whole in room]
+        # one piece of memory for all chunks: fresh ones cost as much as the arithmetic
+        if not torch.is_grad_enabled():
+            room = [
+                whole[:, : u_.shape[1]]
+                if whole is not None
+                else u.new_empty(len(u), u_.shape[1], *rates.shape)
+                for whole in room
+            ]
         decay = torch.mul(dt_[:, :, None], rates, out=room[0]).exp_()  # (M, chunk, N, D)
         inputs = torch.mul((dt_ * u_)[:, :, None], b_[..., None], out=room[1])
         inputs[:, 0].addcmul_(decay[:, 0], state)
@@ -117,22 +129,40 @@ class Mamba(nn.Module):
             read: whether what comes out is wanted; else only what is remembered is computed.
 
         Returns:
-            (M, L, C), or None, and memory: the last inputs of the convolution (M, 3, 2C) and the state (M, 16, 2C).
+            (M, L, C), or None, and memory: the last inputs of the convolution (M, 3, 2C) and the state (M,
+            16, 2C).
         """
         (n, length), inner = x.shape[:2], self.D.numel()
-        u, z = self.in_proj(x).chunk(2, -1) if read else (F.linear(x, self.in_proj.weight[:inner]), None)  # (M, L, 2C)
-        before, state = memory or (u.new_zeros(n, TAPS - 1, inner), u.new_zeros(n, STATE, inner, dtype=torch.float32))
+        # (M, L, 2C)
+        u, z = self.in_proj(x).chunk(2, -1) if read else (F.linear(x, self.in_proj.weight[:inner]), None)
+        before, state = memory or (
+            u.new_zeros(n, TAPS - 1, inner),
+            u.new_zeros(n, STATE, inner, dtype=torch.float32),
+        )
         u = torch.cat([before, u], 1)
-        before, taps = u[:, -(TAPS - 1):].clone(), self.conv1d.weight[:, 0].T
+        before, taps = u[:, -(TAPS - 1) :].clone(), self.conv1d.weight[:, 0].T
         mixed = self.conv1d.bias
         for i in range(TAPS):
-            mixed = torch.addcmul(mixed, taps[i], u[:, i:i + length])
+            mixed = torch.addcmul(mixed, taps[i], u[:, i : i + length])
         u = F.silu(mixed)
         dt, b, c = self.x_proj(u).split((self.rank, STATE, STATE), -1)
         dt = F.softplus(self.dt_proj(dt))
         with torch.autocast(x.device.type, enabled=False):  # rounding would add up along the sequence
-            how = {"chunk": 16, "solve": in_turn} if x.device.type == "cpu" else {"chunk": 64, "solve": by_doubling}
-            y, state = scan(u.float(), dt.float(), -self.A_log.float().exp().T, b.float(), c.float(), state, read=read, **how)
+            how = (
+                {"chunk": 16, "solve": in_turn}
+                if x.device.type == "cpu"
+                else {"chunk": 64, "solve": by_doubling}
+            )
+            y, state = scan(
+                u.float(),
+                dt.float(),
+                -self.A_log.float().exp().T,
+                b.float(),
+                c.float(),
+                state,
+                read=read,
+                **how,
+            )
         return self.out_proj(torch.addcmul(y, self.D, u) * F.silu(z)) if read else None, (before, state)
 
 
@@ -148,17 +178,21 @@ def sequences(height, width, shifted):
         shifted: whether windows are moved by SHIFT.
 
     Returns:
-        One (n, L) int64 tensor per shape of window: the tokens of each window in raster order, as places in the flattened map; and (height * width,)
-        int64, for each place where it stands in these tensors, flattened and put one after the other.
+        One (n, L) int64 tensor per shape of window: the tokens of each window in raster order, as places in
+        the flattened map; and (height * width,) int64, for each place where it stands in these tensors,
+        flattened and put one after the other.
 
-    Source: the authors roll the map and keep what came around apart ("real shift"); this is the same without rolling.
+    Source: the authors roll the map and keep what came around apart ("real shift"); this is the same without
+        rolling.
     """
     places, by_shape = torch.arange(height * width).view(height, width), {}
     first = SHIFT if shifted else WINDOW
     rows, columns = ([0, *range(first, length, WINDOW), length] for length in (height, width))
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
-            by_shape.setdefault((bottom - top, right - left), []).append(places[top:bottom, left:right].flatten())
+            by_shape.setdefault((bottom - top, right - left), []).append(
+                places[top:bottom, left:right].flatten()
+            )
     groups = [torch.stack(windows) for windows in by_shape.values()]
     return groups, torch.cat([group.flatten() for group in groups]).argsort()
 
@@ -173,7 +207,8 @@ class Layer(nn.Module):
         self.shifted = shifted
 
     def forward(self, x, memories, read=True):
-        """(B, H, W, C) of one frame -> what is to be added to it, or None; `memories` has an entry per shape of window and is updated."""
+        """(B, H, W, C) of one frame -> what is to be added to it, or None; `memories` has an entry per
+        shape of window and is updated."""
         groups, order = sequences(*x.shape[1:3], self.shifted)
         tokens, outputs = self.norm(x).flatten(1, 2), []
         for i, group in enumerate(groups):
@@ -193,7 +228,8 @@ class VideoStates(nn.Module):
         self.norm_f = nn.RMSNorm(dim, eps=1e-5)
 
     def forward(self, x, state, read=True):
-        """Read one frame (B, H, W, C) -> (B, H, W, C), or None if that is not wanted; `state`, a dict that is empty before the first frame, is updated."""
+        """Read one frame (B, H, W, C) -> (B, H, W, C), or None if that is not wanted; `state`, a dict that
+        is empty before the first frame, is updated."""
         x = x.float()  # the sum of all layers is kept in full precision
         *layers, last = self.layers
         for i, layer in enumerate(layers):
@@ -215,12 +251,14 @@ class TV3SHead(ClipHead):
         self.linear_pred2.apply(init_weights)
 
     def prepare(self, features, fused=None):
-        """What a frame brings to every target that sees it: features as for `fuse` -> a tuple of (N, dim, h, w), h and w the multiples of WINDOW from H/8 and W/8 up."""
+        """What a frame brings to every target that sees it: features as for `fuse` -> a tuple of (N, dim,
+        h, w), h and w the multiples of WINDOW from H/8 and W/8 up."""
         size = [-(-(n // 2) // WINDOW) * WINDOW for n in features[0].shape[2:]]
         return (F.interpolate(self.fuse(features) if fused is None else fused, size, mode="bilinear"),)
 
     def follow(self, parts, state, read=True):
-        """Read one frame of B clips: a tuple of (B, dim, h, w) of `prepare` -> (B, dim, h, w); `state` and `read` as for `VideoStates`."""
+        """Read one frame of B clips: a tuple of (B, dim, h, w) of `prepare` -> (B, dim, h, w); `state` and
+        `read` as for `VideoStates`."""
         followed = self.vs(parts[0].permute(0, 2, 3, 1), state, read)
         return followed.permute(0, 3, 1, 2) if read else None
 
@@ -244,9 +282,15 @@ class TV3SHead(ClipHead):
         return self.classify(self.follow([part[:, last] for part in parts], state), size)
 
     def stream(self, features, state):
-        """Segment every frame of a clip: features c1..c4 of T frames -> logits (T, n_classes, H/4, W/4); `state` as for `VideoStates`."""
+        """Segment every frame of a clip: features c1..c4 of T frames -> logits (T, n_classes, H/4, W/4);
+        `state` as for `VideoStates`."""
         parts, size = self.prepare(features), features[0].shape[2:]
-        return torch.cat([self.classify(self.follow([part[t:t + 1] for part in parts], state), size) for t in range(len(parts[0]))])
+        return torch.cat(
+            [
+                self.classify(self.follow([part[t : t + 1] for part in parts], state), size)
+                for t in range(len(parts[0]))
+            ]
+        )
 
 
 class TV3S(nn.Module):
@@ -262,18 +306,23 @@ class TV3S(nn.Module):
         self.decode_head = TV3SHead(depth=LAYERS[width], **head_options(width, n_classes))
 
     def forward(self, images):
-        """Segment the last of the frames t-9, t-6, t-3, t (mode 0): (4, 3, H, W) normalised RGB -> logits (1, n_classes, H/4, W/4). See `ClipHead`."""
+        """Segment the last of the frames t-9, t-6, t-3, t (mode 0): (4, 3, H, W) normalised RGB -> logits
+        (1, n_classes, H/4, W/4). See `ClipHead`."""
         return self.decode_head(self.backbone(images))
 
     def stream(self, images, state=None):
-        """Segment every frame of a clip, each in the light of all before it (mode 2; a single frame from fresh states is mode 1).
+        """Segment every frame of a clip, each in the light of all before it (mode 2; a single frame from
+        fresh states is mode 1).
 
         Args:
             images: (T, 3, H, W) float, normalised RGB, frames in order, H and W multiples of 32.
-            state: a dict, empty before the first frame and updated here, to pass a clip in pieces; None starts anew.
+            state: a dict, empty before the first frame and updated here, to pass a clip in pieces; None
+                starts anew.
 
         Returns:
             Logits (T, n_classes, H/4, W/4).
         """
         state = {} if state is None else state
-        return torch.cat([self.decode_head.stream(self.backbone(piece), state) for piece in images.split(FRAMES)])
+        return torch.cat(
+            [self.decode_head.stream(self.backbone(piece), state) for piece in images.split(FRAMES)]
+        )

@@ -1,4 +1,5 @@
-"""The tables: which rows a table has, what is measured for each, and what the numbers say in words. One file per kind of table.
+"""The tables: which rows a table has, what is measured for each, and what the numbers say in words. One
+file per kind of table.
 
     table, not_run, differences = tables.refiner_table(study)          # what 01_refiner shows
 
@@ -14,9 +15,20 @@ changes.py  what all tables measure, as changes; claims.py  the paper's claims h
 
 from lib.report import COLUMNS, METRICS
 from lib.tables.ablation import (
-    ABLATIONS, Ablation, ablation_claims, ablation_clips, ablation_counts, ablation_notes, ablation_of, ablation_record, ablation_settings,
-    ablation_table, masklet_density, not_better, together,
-)  # fmt: skip
+    ABLATIONS,
+    Ablation,
+    ablation_claims,
+    ablation_clips,
+    ablation_counts,
+    ablation_notes,
+    ablation_of,
+    ablation_record,
+    ablation_settings,
+    ablation_table,
+    masklet_density,
+    not_better,
+    together,
+)
 from lib.tables.changes import measured_changes
 from lib.tables.claims import claims_notes, claims_table, forest_rows, judge, ledger
 from lib.tables.cost import cost_table
@@ -24,15 +36,67 @@ from lib.tables.cross import cross_example, cross_notes, cross_table, open_cross
 from lib.tables.refiner import LABELS, refiner_notes, refiner_rows, refiner_table, true_regions
 from lib.tables.rows import MARGIN, paired, record, setting_note, tidy, verdict
 from lib.tables.segmentor import (
-    CLAIMS, SegmentorSettings, segmentor_labels, segmentor_notes, segmentor_record, segmentor_rows, segmentor_table,
-)  # fmt: skip
+    CLAIMS,
+    SegmentorSettings,
+    segmentor_labels,
+    segmentor_notes,
+    segmentor_record,
+    segmentor_rows,
+    segmentor_table,
+)
 from lib.tables.shortcuts import shortcuts_table
 from lib.tables.where import Details, detail_notes, details, examples
 
-__all__ = ["cross_example", "cross_notes", "cross_table", "open_cross", "void_share", "void_table",
-           "ABLATIONS", "Ablation", "COLUMNS", "LABELS", "MARGIN", "METRICS", "cost_table", "paired", "record", "refiner_notes", "refiner_rows", "refiner_table", "setting_note", "tidy", "true_regions", "verdict",
-           "ablation_claims", "ablation_clips", "ablation_counts", "ablation_notes", "ablation_of", "ablation_record", "ablation_settings",
-           "ablation_table", "masklet_density", "not_better", "together",
-           "CLAIMS", "SegmentorSettings", "segmentor_labels", "segmentor_notes", "segmentor_record", "segmentor_rows", "segmentor_table",
-           "shortcuts_table", "Details", "detail_notes", "details", "examples",
-           "claims_notes", "claims_table", "forest_rows", "judge", "ledger", "measured_changes"]
+__all__ = [
+    "cross_example",
+    "cross_notes",
+    "cross_table",
+    "open_cross",
+    "void_share",
+    "void_table",
+    "ABLATIONS",
+    "Ablation",
+    "COLUMNS",
+    "LABELS",
+    "MARGIN",
+    "METRICS",
+    "cost_table",
+    "paired",
+    "record",
+    "refiner_notes",
+    "refiner_rows",
+    "refiner_table",
+    "setting_note",
+    "tidy",
+    "true_regions",
+    "verdict",
+    "ablation_claims",
+    "ablation_clips",
+    "ablation_counts",
+    "ablation_notes",
+    "ablation_of",
+    "ablation_record",
+    "ablation_settings",
+    "ablation_table",
+    "masklet_density",
+    "not_better",
+    "together",
+    "CLAIMS",
+    "SegmentorSettings",
+    "segmentor_labels",
+    "segmentor_notes",
+    "segmentor_record",
+    "segmentor_rows",
+    "segmentor_table",
+    "shortcuts_table",
+    "Details",
+    "detail_notes",
+    "details",
+    "examples",
+    "claims_notes",
+    "claims_table",
+    "forest_rows",
+    "judge",
+    "ledger",
+    "measured_changes",
+]

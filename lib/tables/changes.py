@@ -11,11 +11,14 @@ from lib.tables.refiner import refiner_rows, refiner_table
 from lib.tables.rows import Gain, contrast
 from lib.tables.segmentor import SegmentorSettings, fill_of, segmentor_table
 
-Changes = Mapping[tuple[str, str], Mapping[str, Gain]]  # {(model, setting): {metric: change}}, named as in `lib.paper.printed_changes`
+# {(model, setting): {metric: change}}, named as in `lib.paper.printed_changes`
+Changes = Mapping[tuple[str, str], Mapping[str, Gain]]
 BORDERS = "mBIoU - mIoU"
 
 
-def measured_changes(study: Study, settings: MaskletSettings = MaskletSettings()) -> tuple[dict[str, Changes], dict[str, str]]:
+def measured_changes(
+    study: Study, settings: MaskletSettings = MaskletSettings()
+) -> tuple[dict[str, Changes], dict[str, str]]:
     """Collect what the other tables measure; what they counted is cached, so that this is quick after them.
 
     Returns:
@@ -27,7 +30,10 @@ def measured_changes(study: Study, settings: MaskletSettings = MaskletSettings()
         **{(part,): lambda number=number: _ablation(study, number) for number, part in ABLATED.items()},
         ("below", "fill", "encoder", "trained"): lambda: _segmentor(study, settings),
     }
-    changes, not_run = {}, {"cost": "timings are not compared across machines; 08_cost measures the speed here"}
+    changes, not_run = (
+        {},
+        {"cost": "timings are not compared across machines; 08_cost measures the speed here"},
+    )
     for parts, read in readers.items():
         try:
             found, reasons = read()
@@ -51,25 +57,35 @@ def _refiner(study: Study, settings: MaskletSettings) -> tuple[dict[str, Changes
     for name, method, backbone in study.profile.models:
         if (method, backbone) in differences:
             rows = refiner_rows(study, name, settings)
-            found[f"{method} {backbone}", ""] = {**differences[method, backbone], BORDERS: contrast(rows["refined"], rows["base"], "mBIoU", "mIoU")}
+            found[f"{method} {backbone}", ""] = {
+                **differences[method, backbone],
+                BORDERS: contrast(rows["refined"], rows["base"], "mBIoU", "mIoU"),
+            }
     return {"refiner": found}, list(not_run.values())
 
 
 def _cross(study: Study, settings: MaskletSettings) -> tuple[dict[str, Changes], list[str]]:
     """Read Table 2."""
     _, not_run, differences = cross_table(study, settings)
-    return {"cross": {(vipseg_name(*key), ""): gains for key, gains in differences.items()}}, list(not_run.values())
+    return {"cross": {(vipseg_name(*key), ""): gains for key, gains in differences.items()}}, list(
+        not_run.values()
+    )
 
 
 def _ablation(study: Study, number: int) -> tuple[dict[str, Changes], list[str]]:
-    """Read one of Tables 4 to 7: what another value changes; for the window, what the longest does over the shortest."""
+    """Read one of Tables 4 to 7: what another value changes; for the window, what the longest does over
+    the shortest."""
     table, not_run, differences = ablation_table(study, number)
     base = table[table["measured"].notna() & table["setting"].eq("base")]
     model = " ".join(filter(None, base.iloc[0][["method", "backbone"]])) if len(base) else ""
     default, shortest = ablation_of(number).default, str(ablation_of(number).values[0])
     against = {value: gains for (value, other), gains in differences.items() if other == "default"}
     if ABLATED[number] == "window" and against:
-        found = {(model, f"{default} - {shortest}"): {m: (-change, -high, -low) for m, (change, low, high) in against[shortest].items()}}
+        found = {
+            (model, f"{default} - {shortest}"): {
+                m: (-change, -high, -low) for m, (change, low, high) in against[shortest].items()
+            }
+        }
     else:
         found = {(model, f"{value} - {default}"): gains for value, gains in against.items()}
     return {ABLATED[number]: found}, list(not_run.values())
@@ -83,6 +99,8 @@ def _segmentor(study: Study, settings: MaskletSettings) -> tuple[dict[str, Chang
     for (part, compared, backbone), gains in differences.items():
         after, before = compared.split(" minus ")
         about = after if part == "encoder" else before
-        name = f"{about} {backbone}" if backbone else f"{about} with {' '.join(fill_of(study, chosen.fill)[1:])}"
+        name = (
+            f"{about} {backbone}" if backbone else f"{about} with {' '.join(fill_of(study, chosen.fill)[1:])}"
+        )
         found.setdefault(part, {})[name, ""] = gains
     return found, list(not_run.values())

@@ -1,4 +1,5 @@
-"""What refinement costs: measured window by window, stage by stage, beside what `lib.cost` predicts; and what the shortcuts save and cost."""
+"""What refinement costs: measured window by window, stage by stage, beside what `lib.cost` predicts; and
+what the shortcuts save and cost."""
 
 import ctypes
 import gc
@@ -30,7 +31,8 @@ from lib.report import COLUMNS
 from lib.study import TRACKER_VERSION, Study
 from lib.tables.rows import setting_note
 
-PAPER_FPS = {"scene that is slowest": 1.1, "scene that is fastest": 3.5}  # Sec. 4.1, "Computational Cost Analysis": VSPW val, one A100
+# Sec. 4.1, "Computational Cost Analysis": VSPW val, one A100
+PAPER_FPS = {"scene that is slowest": 1.1, "scene that is fastest": 3.5}
 A100 = (312, "an A100")  # its peak in bfloat16, TFLOP/s
 PEAK_FRACTIONS = (0.26, 0.31)  # of it that the speeds published for SAM 2 correspond to
 TIMED = (*STAGES, "metrics")
@@ -54,16 +56,21 @@ class Measured:
         self.seconds[name] += _now() - begun
 
 
-def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_objects: int | None = None) -> Measured:
+def measure(
+    sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_objects: int | None = None
+) -> Measured:
     """Time the first window of a clip, stage by stage: propose, track, vote, paint, score.
 
     Args:
         sam: a model of `lib.sam.load`.
-        clip: annotated. The truth stands in for a base model's predictions: a vote takes as long whatever is voted on.
+        clip: annotated. The truth stands in for a base model's predictions: a vote takes as long whatever is
+            voted on.
         settings: a window of 32 frames is 32 frames, or the whole of a shorter clip.
-        n_objects: track so many cells of a grid instead of what was proposed, as tracking takes as long whatever is tracked.
+        n_objects: track so many cells of a grid instead of what was proposed, as tracking takes as long
+            whatever is tracked.
 
-    Returns: seconds and peak memory. `encoder` holds reading the frame; `tracking` writing the masks as RLE; `vote` reading those and painting.
+    Returns: seconds and peak memory. `encoder` holds reading the frame; `tracking` writing the masks as RLE;
+        `vote` reading those and painting.
     Raises: ValueError if `n_objects` is not 1 or more.
     """
     import torch
@@ -84,9 +91,16 @@ def measure(sam, clip: Clip, settings: MaskletSettings, n_classes: int, n_object
                     chosen, rles = tracker.select(candidates, settings), candidates.rles
                 if n_objects:
                     chosen, rles = list(range(n_objects)), grid_cells(n_objects, clip.size)
-                group, found.masklets = tracker.Group(sam, 0, length, chosen, rles, batch_size(sam.device.type)) if chosen else None, len(chosen)
+                group, found.masklets = (
+                    tracker.Group(sam, 0, length, chosen, rles, batch_size(sam.device.type))
+                    if chosen
+                    else None,
+                    len(chosen),
+                )
             with found.stage("encoder"):
-                encoded = tracker.encode(sam, pixels.as_video_predictor(clip.image(t), sam.image_size).to(sam.device))
+                encoded = tracker.encode(
+                    sam, pixels.as_video_predictor(clip.image(t), sam.image_size).to(sam.device)
+                )
             with found.stage("tracking"):
                 masks = group.rles(t, length, encoded, clip.size) if group else []
             with found.stage("vote"):
@@ -116,8 +130,15 @@ def grid_cells(n: int, size: tuple[int, int]) -> list[dict]:
     return encode_rles(torch.from_numpy(np.stack([cells == i for i in range(n)])))
 
 
-def cost_table(study: Study, settings: MaskletSettings, objects: Sequence[int], windows: Sequence[int], object_window: int) -> tuple[pd.DataFrame, dict, list[str]]:
-    """Measure the cost on the first clip against the number of objects and against the window, and predict it beside.
+def cost_table(
+    study: Study,
+    settings: MaskletSettings,
+    objects: Sequence[int],
+    windows: Sequence[int],
+    object_window: int,
+) -> tuple[pd.DataFrame, dict, list[str]]:
+    """Measure the cost on the first clip against the number of objects and against the window, and predict
+    it beside.
 
     Args:
         settings: all but the window.
@@ -125,14 +146,22 @@ def cost_table(study: Study, settings: MaskletSettings, objects: Sequence[int], 
         windows: in frames, each with the masklets that the clip has.
 
     Returns:
-        table: tidy, columns `COLUMNS`. Methods: Measured, Predicted, Paper. Setting: "objects 8" or "window 32". Metrics: fps (without metrics), masklets
-            per frame, ms_<stage> per frame, peak_MB.
+        table: tidy, columns `COLUMNS`. Methods: Measured, Predicted, Paper. Setting: "objects 8" or "window
+            32". Metrics: fps (without metrics), masklets per frame, ms_<stage> per frame, peak_MB.
         not_run: the paper's rows, which are theirs.
         notes: how the prediction was made, how near it came, and what the paper's speeds mean.
     """
     runs = [(f"window {w}", replace(settings, window=w), None) for w in windows]
     runs += [(f"objects {n}", replace(settings, window=object_window), n) for n in objects]
-    found = study.kept("cost", [*timed_on(study, study.dataset.clips[0]), [(label, asdict(setting), n) for label, setting, n in runs]], lambda: _measured(study, runs), "cost")
+    found = study.kept(
+        "cost",
+        [
+            *timed_on(study, study.dataset.clips[0]),
+            [(label, asdict(setting), n) for label, setting, n in runs],
+        ],
+        lambda: _measured(study, runs),
+        "cost",
+    )
     nan, not_run = float("nan"), {}
     lines = [(*line[:4], nan if line[4] is None else line[4], nan, nan, nan) for line in found["lines"]]
     for label, fps in PAPER_FPS.items():
@@ -156,21 +185,37 @@ def _measured(study: Study, runs: Sequence[tuple[str, MaskletSettings, int | Non
     keep_memory()  # as whatever cuts clips does
     rate = calibrate(name, clip.size, str(sam.device))
     lines, ratios = [], []
-    measure(sam, clip, replace(runs[0][1], window=1), len(study.dataset.classes))  # not used: the first run of a process allocates
+    # not used: the first run of a process allocates
+    measure(sam, clip, replace(runs[0][1], window=1), len(study.dataset.classes))
     for label, setting, n_objects in runs:
         found = measure(sam, clip, setting, len(study.dataset.classes), n_objects)
         cost = predict_cost([found.frames], clip.size, setting, name, found.masklets, rate, on_gpu=has_gpu())
-        lines += _lines("Measured", name, label, found.frames, found.masklets, found.seconds, found.peak_bytes)
+        lines += _lines(
+            "Measured", name, label, found.frames, found.masklets, found.seconds, found.peak_bytes
+        )
         lines += _lines("Predicted", name, label, cost.frames, cost.masklets, cost.seconds, cost.memory_bytes)
         ratios.append(cost.total_s / sum(found.seconds[stage] for stage in STAGES))
     return {"lines": lines, "rate": rate.how, "ratios": ratios, "day": time.strftime("%Y-%m-%d")}
 
 
-def _lines(method: str, backbone: str, setting: str, frames: int, masklets: float, seconds: dict[str, float], peak_bytes: float) -> list[tuple]:
+def _lines(
+    method: str,
+    backbone: str,
+    setting: str,
+    frames: int,
+    masklets: float,
+    seconds: dict[str, float],
+    peak_bytes: float,
+) -> list[tuple]:
     """One row of the table as tidy lines, None for what the system does not tell."""
     total = sum(seconds[stage] for stage in STAGES)
     peak = None if np.isnan(peak_bytes) else peak_bytes / 1e6
-    values = {"fps": frames / total, "masklets": masklets, **{f"ms_{stage}": 1e3 * s / frames for stage, s in seconds.items()}, "peak_MB": peak}
+    values = {
+        "fps": frames / total,
+        "masklets": masklets,
+        **{f"ms_{stage}": 1e3 * s / frames for stage, s in seconds.items()},
+        "peak_MB": peak,
+    }
     return [(method, backbone, setting, metric, value) for metric, value in values.items()]
 
 
@@ -193,11 +238,15 @@ def _notes(study: Study, settings: MaskletSettings, found: dict, object_window: 
 
 
 def implied_masklets(fps: float, settings: MaskletSettings, sam: str = "large") -> tuple[float, float]:
-    """Work out how many masklets a frame a speed on an A100 leaves room for, at the lower and the upper fraction of its peak."""
+    """Work out how many masklets a frame a speed on an A100 leaves room for, at the lower and the upper
+    fraction of its peak."""
     found = []
     for fraction in PEAK_FRACTIONS:
         rate = of_peak(A100[0], fraction, A100[1])
-        none, one = (predict_cost([settings.window], (480, 853), settings, sam, n, rate).total_s / settings.window for n in (0, 1))
+        none, one = (
+            predict_cost([settings.window], (480, 853), settings, sam, n, rate).total_s / settings.window
+            for n in (0, 1)
+        )
         found.append((1 / fps - none) / (one - none))
     return tuple(found)
 
@@ -212,7 +261,8 @@ def _now() -> float:
 
 
 def reset_peak() -> None:
-    """Let the peak memory start from what is held now: of the GPU if there is one, else of the process, where Linux allows it."""
+    """Let the peak memory start from what is held now: of the GPU if there is one, else of the process,
+    where Linux allows it."""
     import torch
 
     gc.collect()

@@ -1,4 +1,5 @@
-"""Table 2: the refiner on a second data set, with no parameter changed. The base models are panoptic; what they leave void counts as a miss."""
+"""Table 2: the refiner on a second data set, with no parameter changed. The base models are panoptic; what
+they leave void counts as a miss."""
 
 from collections.abc import Mapping
 
@@ -36,41 +37,60 @@ def open_cross(study: Study, data: str = "") -> tuple[Study | None, str]:
     except DataMissingError:
         if data:
             raise
-        return None, f"the second data set, {name}, is not there; `python -m lib check --profile {name}` says how to get it"
+        return (
+            None,
+            f"the second data set, {name}, is not there; `python -m lib check --profile {name}` says how to get it",
+        )
 
 
-def cross_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> tuple[pd.DataFrame, dict, dict]:
+def cross_table(
+    study: Study, settings: MaskletSettings = MaskletSettings()
+) -> tuple[pd.DataFrame, dict, dict]:
     """Table 2: every row of the paper's table beside what was measured on the second data set.
 
-    Args: study: the first data set's, or the second's as `open_cross` gives it; settings: those of the first, so that none is changed.
+    Args: study: the first data set's, or the second's as `open_cross` gives it; settings: those of the first,
+        so that none is changed.
     Returns: as `beside_paper`. A hole of the base's predictions is a miss; a masklet fills it with its vote.
     Source: paper Sec. 4.1.1. Differs: the controls of Table 1 stand beside.
     """
     (second, why), printed = open_cross(study), printed_rows()
     if second:
         return beside_paper(second, settings, printed)
-    lines = [line for (method, backbone), paper in printed.items() for line in tidy(method, backbone, "", None, paper)]
+    lines = [
+        line
+        for (method, backbone), paper in printed.items()
+        for line in tidy(method, backbone, "", None, paper)
+    ]
     return pd.DataFrame(lines, columns=list(COLUMNS)), {(*key, ""): why for key in printed}, {}
 
 
 def printed_rows() -> dict[tuple[str, str], dict[str, float]]:
-    """Read the paper's Table 2 with backbones apart: {("CAVIS", "R50"), ("SAM2-CAVIS", "R50"), ("SAM2-DVIS (offline)", "Swin-L"), ...}."""
+    """Read the paper's Table 2 with backbones apart: {("CAVIS", "R50"), ("SAM2-CAVIS", "R50"), ("SAM2-DVIS
+    (offline)", "Swin-L"), ...}."""
     table = read_paper_table(2).set_index("method")
-    keys = {base: (refined.removeprefix("SAM2-"), base.partition("(")[2].rstrip(")").partition(",")[0]) for refined, base in VIPSEG_ROWS.items()}
+    keys = {
+        base: (refined.removeprefix("SAM2-"), base.partition("(")[2].rstrip(")").partition(",")[0])
+        for refined, base in VIPSEG_ROWS.items()
+    }
     keys |= {refined: (refined, keys[base][1]) for refined, base in VIPSEG_ROWS.items()}
     return {keys[name]: row.to_dict() for name, row in table.iterrows()}
 
 
 def void_share(counts: list[ClipCounts]) -> str:
-    """Write the share of all judged pixels for which nothing is predicted, in percent, with its 95 % interval over clips."""
-    predicted, judged = (np.array([getattr(c, name).sum() for c in counts], np.float64) for name in ("predicted_px", "truth_px"))
+    """Write the share of all judged pixels for which nothing is predicted, in percent, with its 95 %
+    interval over clips."""
+    predicted, judged = (
+        np.array([getattr(c, name).sum() for c in counts], np.float64)
+        for name in ("predicted_px", "truth_px")
+    )
     share = lambda weights: 100 * (1 - weights @ predicted / (weights @ judged))
     low, high = interval(share(draw(len(counts))))
     return f"{share(np.ones(len(counts))):.1f} %" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
 
 
 def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> pd.DataFrame:
-    """Lay out how much of the second data set each base model leaves void, in percent of the judged pixels, before and after refinement; quick after `cross_table`.
+    """Lay out how much of the second data set each base model leaves void, in percent of the judged
+    pixels, before and after refinement; quick after `cross_table`.
 
     Args: study: as `open_cross` gives it.
     """
@@ -80,12 +100,21 @@ def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> p
             rows = refiner_rows(study, name, settings)
         except NotRun:
             continue
-        lines.append({"method": method, "backbone": backbone, **{f"void, {kind}": void_share(rows[kind]) for kind in ("base", "refined")}})
+        lines.append(
+            {
+                "method": method,
+                "backbone": backbone,
+                **{f"void, {kind}": void_share(rows[kind]) for kind in ("base", "refined")},
+            }
+        )
     return pd.DataFrame(lines, columns=["method", "backbone", "void, base", "void, refined"])
 
 
-def cross_example(study: Study, settings: MaskletSettings = MaskletSettings(), clip: str = "") -> tuple[Clip, int, dict]:
-    """Choose the frame of a clip in which refinement changes most pixels, as `lib.plots.strip` takes it: clip, frame, {title: label maps}.
+def cross_example(
+    study: Study, settings: MaskletSettings = MaskletSettings(), clip: str = ""
+) -> tuple[Clip, int, dict]:
+    """Choose the frame of a clip in which refinement changes most pixels, as `lib.plots.strip` takes it:
+    clip, frame, {title: label maps}.
 
     Args: study: as `open_cross` gives it; clip: "" for the first.
     Raises: ValueError for an unknown clip; NotRun if no base model can be run.
@@ -96,18 +125,30 @@ def cross_example(study: Study, settings: MaskletSettings = MaskletSettings(), c
     return chosen, t, {"base": predictions, "refined": refined, "truth": chosen.truth}
 
 
-def cross_notes(study: Study, settings: MaskletSettings, differences: Mapping[tuple[str, str], Mapping[str, Gain]]) -> list[str]:
-    """Say what the table was measured on and with, what refinement does to void, and whether the paper's claims hold here.
+def cross_notes(
+    study: Study, settings: MaskletSettings, differences: Mapping[tuple[str, str], Mapping[str, Gain]]
+) -> list[str]:
+    """Say what the table was measured on and with, what refinement does to void, and whether the paper's
+    claims hold here.
 
     Args: study: as `open_cross` gives it.
     """
     notes = setting_note(study, settings)
-    notes.append("No setting differs from the first data set. The predictions are panoptic, turned into classes by their JSON; where they are void nothing is predicted, which counts as a miss.")
+    notes.append(
+        "No setting differs from the first data set. The predictions are panoptic, turned into classes by their JSON; where they are void nothing is predicted, which counts as a miss."
+    )
     if any(name.startswith("stand-in-") for name, *_ in study.profile.models):
-        notes.append("PanopticStandIn is made of this project's base segmentor and writes the form of DVIS; it is not DVIS, DVIS++ or CAVIS, and says nothing about them.")
+        notes.append(
+            "PanopticStandIn is made of this project's base segmentor and writes the form of DVIS; it is not DVIS, DVIS++ or CAVIS, and says nothing about them."
+        )
     for row in void_table(study, settings).itertuples(index=False):
-        notes.append(f"Void in the predictions of {row[0]} {row[1]}: {row[2]} of the judged pixels before refinement, {row[3]} after.")
+        notes.append(
+            f"Void in the predictions of {row[0]} {row[1]}: {row[2]} of the judged pixels before refinement, {row[3]} after."
+        )
     for (method, backbone), gain in differences.items():
-        said = [f"{m} {signed(gain[m][0])} ({'leaves it alone' if claim == 'same' else claim}: {verdict(gain[m], claim)})" for m, claim in CLAIMED.items()]
+        said = [
+            f"{m} {signed(gain[m][0])} ({'leaves it alone' if claim == 'same' else claim}: {verdict(gain[m], claim)})"
+            for m, claim in CLAIMED.items()
+        ]
         notes.append(f"The paper's claims for {method} {backbone}: " + ", ".join(said) + ".")
     return notes

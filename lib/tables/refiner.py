@@ -23,7 +23,8 @@ LABELS = {"base": "{}", "refined": "SAM2-{}", "majority": "Majority-{}", "region
 
 
 def true_regions(clip: Clip, predictions: Predictions) -> Iterator[np.ndarray]:
-    """Control: the vote over the truth's own regions (8-connected parts of a class), the bound of what masks can do for this base."""
+    """Control: the vote over the truth's own regions (8-connected parts of a class), the bound of what
+    masks can do for this base."""
     for t in range(len(clip)):
         truth, base = clip.truth(t), predictions[t]
         regions, n = np.zeros(truth.shape, np.int32), 1  # numbered from 1; 0 is void
@@ -40,7 +41,12 @@ def true_regions(clip: Clip, predictions: Predictions) -> Iterator[np.ndarray]:
         yield np.where(votes.any(1)[regions], winner[regions], base)
 
 
-def refiner_rows(study: Study, name: str, settings: MaskletSettings = MaskletSettings(), votes: VoteSettings = VoteSettings()) -> dict[str, list[ClipCounts]]:
+def refiner_rows(
+    study: Study,
+    name: str,
+    settings: MaskletSettings = MaskletSettings(),
+    votes: VoteSettings = VoteSettings(),
+) -> dict[str, list[ClipCounts]]:
     """Score a base model before and after refinement, and the two controls.
 
     Returns:
@@ -56,8 +62,14 @@ def refiner_rows(study: Study, name: str, settings: MaskletSettings = MaskletSet
     return {
         "base": score(study, *of_base(predictions)),
         "refined": score(study, *of_refined(predictions, files, votes)),
-        "majority": score(study, lambda clip: per_pixel_majority(of(clip), found(clip)), lambda clip: f"majority {content(of(clip))} {settings.window}"),
-        "regions": score(study, lambda clip: true_regions(clip, of(clip)), lambda clip: f"regions {content(of(clip))}"),
+        "majority": score(
+            study,
+            lambda clip: per_pixel_majority(of(clip), found(clip)),
+            lambda clip: f"majority {content(of(clip))} {settings.window}",
+        ),
+        "regions": score(
+            study, lambda clip: true_regions(clip, of(clip)), lambda clip: f"regions {content(of(clip))}"
+        ),
     }
 
 
@@ -66,7 +78,9 @@ def of_base(predictions: dict[str, Predictions]) -> Labels:
     return lambda clip: predictions[clip.name], lambda clip: f"base {content(predictions[clip.name])}"
 
 
-def of_refined(predictions: dict[str, Predictions], files: dict[str, Path], votes: VoteSettings = VoteSettings()) -> Labels:
+def of_refined(
+    predictions: dict[str, Predictions], files: dict[str, Path], votes: VoteSettings = VoteSettings()
+) -> Labels:
     """Predictions refined with the masklets in `files`, both by clip, as `lib.scores` counts them."""
     return (
         lambda clip: refine_clip(predictions[clip.name], read_masklets(files[clip.name]), votes),
@@ -74,17 +88,26 @@ def of_refined(predictions: dict[str, Predictions], files: dict[str, Path], vote
     )
 
 
-def refiner_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> tuple[pd.DataFrame, dict, dict]:
-    """Table 1: every row of the paper's table beside what was measured here, and the two controls for each base model.
+def refiner_table(
+    study: Study, settings: MaskletSettings = MaskletSettings()
+) -> tuple[pd.DataFrame, dict, dict]:
+    """Table 1: every row of the paper's table beside what was measured here, and the two controls for each
+    base model.
 
     Returns: as `beside_paper`.
     """
-    printed = {(r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")} for r in read_paper_table(1).itertuples()}
+    printed = {
+        (r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")}
+        for r in read_paper_table(1).itertuples()
+    }
     return beside_paper(study, settings, printed)
 
 
-def beside_paper(study: Study, settings: MaskletSettings, printed: Mapping[tuple[str, str], Mapping[str, float]]) -> tuple[pd.DataFrame, dict, dict]:
-    """Measure every base model of a study before and after refinement, and the two controls, beside printed rows.
+def beside_paper(
+    study: Study, settings: MaskletSettings, printed: Mapping[tuple[str, str], Mapping[str, float]]
+) -> tuple[pd.DataFrame, dict, dict]:
+    """Measure every base model of a study before and after refinement, and the two controls, beside
+    printed rows.
 
     Args: printed: {(method, backbone): {metric: the paper's number}}, refined rows named `SAM2-<method>`.
 
@@ -112,12 +135,19 @@ def beside_paper(study: Study, settings: MaskletSettings, printed: Mapping[tuple
     return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, differences
 
 
-def refiner_notes(study: Study, settings: MaskletSettings, differences: dict[tuple[str, str], dict[str, Gain]]) -> list[str]:
-    """Say in words what the refiner changed here, whether that holds the paper's claim, and what the numbers are not."""
+def refiner_notes(
+    study: Study, settings: MaskletSettings, differences: dict[tuple[str, str], dict[str, Gain]]
+) -> list[str]:
+    """Say in words what the refiner changed here, whether that holds the paper's claim, and what the
+    numbers are not."""
     notes = setting_note(study, settings)
     for (method, backbone), gain in differences.items():
         said = []
         for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"):
             said.append(f"{metric} {signed(gain[metric][0])} ({verdict(gain[metric])})")
-        notes.append(f"The paper's claim that refinement raises every score, for {method} {backbone}: " + ", ".join(said) + ".")
+        notes.append(
+            f"The paper's claim that refinement raises every score, for {method} {backbone}: "
+            + ", ".join(said)
+            + "."
+        )
     return notes

@@ -1,4 +1,5 @@
-"""Where refinement helps and where it hurts: by class, by clip, by distance to the true boundary, and in examples."""
+"""Where refinement helps and where it hurts: by class, by clip, by distance to the true boundary, and in
+examples."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -23,7 +24,8 @@ Counts = dict[str, dict[str, list]]  # {model: {"base", "refined": an entry per 
 
 @dataclass(frozen=True)
 class Details:
-    """What `lib.plots.gain_by_class`, `score_by_clip` and `accuracy_by_distance` draw; scores in percent, changes in points."""
+    """What `lib.plots.gain_by_class`, `score_by_clip` and `accuracy_by_distance` draw; scores in percent,
+    changes in points."""
 
     names: tuple[str, ...]  # of the base models, as `lib.segmentors.build` takes them
     by_class: pd.DataFrame  # model, class, share, clips, base, refined
@@ -31,7 +33,9 @@ class Details:
     by_distance: pd.DataFrame  # model, distance, share, then base, refined, change with _low and _high
 
 
-def details(study: Study, settings: MaskletSettings = MaskletSettings(), models: Sequence[str] = ()) -> Details:
+def details(
+    study: Study, settings: MaskletSettings = MaskletSettings(), models: Sequence[str] = ()
+) -> Details:
     """Measure where refinement changes a base model's predictions, and to what end.
 
     Args:
@@ -44,12 +48,24 @@ def details(study: Study, settings: MaskletSettings = MaskletSettings(), models:
     if models:
         predictions = {name: predictions_of(study, name) for name in models}
     else:  # the table says why others cannot be run
-        predictions = {name: found for names in (labels, reversed(labels)) for name, found in islice(_runnable(study, names), 1)}
+        predictions = {
+            name: found
+            for names in (labels, reversed(labels))
+            for name, found in islice(_runnable(study, names), 1)
+        }
     files = cut(study, (settings,))[settings] if predictions else {}
     judged = [kind for found in predictions.values() for kind in (of_base(found), of_refined(found, files))]
     counts, near = [score(study, *kind) for kind in judged], score_near_boundary(study, judged)
-    by_model = lambda scores: {labels.get(name, name): dict(zip(KINDS, pair)) for name, pair in zip(predictions, zip(scores[::2], scores[1::2]))}
-    return Details(tuple(predictions), by_class(by_model(counts), study.dataset.classes), by_clip(by_model(counts)), by_distance(by_model(near)))
+    by_model = lambda scores: {
+        labels.get(name, name): dict(zip(KINDS, pair))
+        for name, pair in zip(predictions, zip(scores[::2], scores[1::2]))
+    }
+    return Details(
+        tuple(predictions),
+        by_class(by_model(counts), study.dataset.classes),
+        by_clip(by_model(counts)),
+        by_distance(by_model(near)),
+    )
 
 
 def _runnable(study: Study, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Predictions]]]:
@@ -60,7 +76,8 @@ def _runnable(study: Study, names: Iterable[str]) -> Iterator[tuple[str, dict[st
 
 
 def by_class(counts: dict[str, dict[str, list[ClipCounts]]], classes: Sequence[str]) -> pd.DataFrame:
-    """IoU of each class that the truth has, its share of the truth's pixels and the number of clips that show it."""
+    """IoU of each class that the truth has, its share of the truth's pixels and the number of clips that
+    show it."""
     lines = []
     for model, kinds in counts.items():
         iou = {kind: per_class(kinds[kind]) for kind in KINDS}
@@ -68,39 +85,62 @@ def by_class(counts: dict[str, dict[str, list[ClipCounts]]], classes: Sequence[s
         pixels = np.array([c.truth_px for c in kinds["base"] if c.name not in short])
         for c in np.flatnonzero(~np.isnan(iou["base"])):
             line = {"share": 100 * pixels[:, c].sum() / pixels.sum(), "clips": int((pixels[:, c] > 0).sum())}
-            lines.append({"model": model, "class": classes[c], **line, **{kind: iou[kind][c] for kind in KINDS}})
+            lines.append(
+                {"model": model, "class": classes[c], **line, **{kind: iou[kind][c] for kind in KINDS}}
+            )
     return pd.DataFrame(lines, columns=["model", "class", "share", "clips", *KINDS])
 
 
-def by_clip(counts: dict[str, dict[str, list[ClipCounts]]], metrics: Sequence[str] = ("mIoU", "mVC8")) -> pd.DataFrame:
+def by_clip(
+    counts: dict[str, dict[str, list[ClipCounts]]], metrics: Sequence[str] = ("mIoU", "mVC8")
+) -> pd.DataFrame:
     """Scores of each clip alone; a clip that the protocol leaves out has none."""
     lines = []
     for model, kinds in counts.items():
         scores = {kind: per_clip(kinds[kind]) for kind in KINDS}
-        lines += [{"model": model, "clip": clip, "metric": m, **{kind: scores[kind][clip][m] for kind in KINDS}} for clip in scores["base"] for m in metrics]
+        lines += [
+            {"model": model, "clip": clip, "metric": m, **{kind: scores[kind][clip][m] for kind in KINDS}}
+            for clip in scores["base"]
+            for m in metrics
+        ]
     return pd.DataFrame(lines, columns=["model", "clip", "metric", *KINDS]).dropna()
 
 
 def by_distance(near: dict[str, dict[str, list[np.ndarray]]]) -> pd.DataFrame:
-    """Accuracy by distance to the true boundary in pixels, and its paired change, with 95 % intervals over clips; bins without a pixel are left out."""
+    """Accuracy by distance to the true boundary in pixels, and its paired change, with 95 % intervals over
+    clips; bins without a pixel are left out."""
     names = [f"{low}-{high}" for low, high in zip((0, *EDGES_PX), EDGES_PX)] + [f"{EDGES_PX[-1]}+"]
     lines = []
     for model, kinds in near.items():
         judged = np.sum([c[1] for c in kinds["base"]], axis=0)
-        found = {**{kind: accuracy(kinds[kind]) for kind in KINDS}, "change": accuracy(kinds["refined"], other=kinds["base"])}
+        found = {
+            **{kind: accuracy(kinds[kind]) for kind in KINDS},
+            "change": accuracy(kinds["refined"], other=kinds["base"]),
+        }
         for b in np.flatnonzero(judged):
-            values = {f"{kind}{end}": table[i, b] for kind, table in found.items() for i, end in enumerate(("", "_low", "_high"))}
-            lines.append({"model": model, "distance": names[b], "share": 100 * judged[b] / judged.sum(), **values})
+            values = {
+                f"{kind}{end}": table[i, b]
+                for kind, table in found.items()
+                for i, end in enumerate(("", "_low", "_high"))
+            }
+            lines.append(
+                {"model": model, "distance": names[b], "share": 100 * judged[b] / judged.sum(), **values}
+            )
     columns = [f"{kind}{end}" for kind in (*KINDS, "change") for end in ("", "_low", "_high")]
     return pd.DataFrame(lines, columns=["model", "distance", "share", *columns])
 
 
-def examples(study: Study, found: Details, settings: MaskletSettings = MaskletSettings()) -> list[tuple[str, Clip, int, dict]]:
-    """Choose frames that show the refiner at its best, in the middle and at its worst, for `lib.plots.gallery`.
+def examples(
+    study: Study, found: Details, settings: MaskletSettings = MaskletSettings()
+) -> list[tuple[str, Clip, int, dict]]:
+    """Choose frames that show the refiner at its best, in the middle and at its worst, for
+    `lib.plots.gallery`.
 
     Returns:
-        The clips whose mIoU gains most, the median one and the one that gains least, under the first model of `found`; of each the frame
-        in which right pixels grow most, change most and shrink most: (label, clip, frame number, {"base", "refined", "truth"}).
+        The clips whose mIoU gains most, the median one and the one that gains least, under the first model of
+        `found`; of each the frame
+        in which right pixels grow most, change most and shrink most: (label, clip, frame number, {"base",
+            "refined", "truth"}).
     """
     if not found.names:
         return []
@@ -108,15 +148,30 @@ def examples(study: Study, found: Details, settings: MaskletSettings = MaskletSe
     rows = found.by_clip[(found.by_clip["model"] == model) & (found.by_clip["metric"] == "mIoU")]
     gain = (rows["refined"] - rows["base"]).set_axis(rows["clip"]).sort_values(ascending=False, kind="stable")
     picks = sorted({0, len(gain) // 2, len(gain) - 1}) if len(gain) else []
-    clips, predictions = {clip.name: clip for clip in study.dataset.clips}, predictions_of(study, found.names[0])
+    clips, predictions = (
+        {clip.name: clip for clip in study.dataset.clips},
+        predictions_of(study, found.names[0]),
+    )
     chosen = []
     for place, (name, points) in zip(picks, gain.iloc[picks].items()):
         clip, base = clips[name], predictions[name]
         after = list(refine_clip(base, masklets_of(study, clip, settings)))
         truths = [clip.truth(t) for t in range(len(clip))]
-        grown = np.array([np.count_nonzero(after[t] == truth) - np.count_nonzero(base[t] == truth) for t, truth in enumerate(truths)])
+        grown = np.array(
+            [
+                np.count_nonzero(after[t] == truth) - np.count_nonzero(base[t] == truth)
+                for t, truth in enumerate(truths)
+            ]
+        )
         t = int(np.argmax(grown if place == 0 else -grown if place == len(gain) - 1 else abs(grown)))
-        chosen.append((f"{name}, frame {t}\n{model}, mIoU {points:+.1f}", clip, t, {"base": base, "refined": after, "truth": truths}))
+        chosen.append(
+            (
+                f"{name}, frame {t}\n{model}, mIoU {points:+.1f}",
+                clip,
+                t,
+                {"base": base, "refined": after, "truth": truths},
+            )
+        )
     return chosen
 
 
@@ -124,14 +179,23 @@ def detail_notes(found: Details) -> list[str]:
     """Say in words what the figures show."""
     notes = []
     for model, rows in found.by_distance.groupby("model", sort=False):
-        certain = {word: rows[mask]["distance"].tolist() for word, mask in (("rises", rows["change_low"] > 0), ("falls", rows["change_high"] < 0))}
+        certain = {
+            word: rows[mask]["distance"].tolist()
+            for word, mask in (("rises", rows["change_low"] > 0), ("falls", rows["change_high"] < 0))
+        }
         said = [f"{word} at {', '.join(bins)} px" for word, bins in certain.items() if bins]
         by_class = found.by_class[found.by_class["model"] == model].set_index("class")
         gain = (by_class["refined"] - by_class["base"]).sort_values(kind="stable")
         scores = found.by_clip[(found.by_clip["model"] == model) & (found.by_clip["metric"] == "mIoU")]
         up = int((scores["refined"] > scores["base"]).sum())
-        ends = [f"{name} {word} most ({change:+.1f})" for word, ranked in (("gains", gain[gain >= 0.05][::-1]), ("loses", gain[gain <= -0.05])) for name, change in ranked[:1].items()]
+        ends = [
+            f"{name} {word} most ({change:+.1f})"
+            for word, ranked in (("gains", gain[gain >= 0.05][::-1]), ("loses", gain[gain <= -0.05]))
+            for name, change in ranked[:1].items()
+        ]
         classes = f"; of the classes {' and '.join(ends)}" if ends else ""
-        notes.append(f"{model}: mIoU rises in {up} of {len(scores)} clips{classes}. By distance to the true boundary, accuracy "
-                     f"{' and '.join(said) or 'changes at none for certain'}.")
+        notes.append(
+            f"{model}: mIoU rises in {up} of {len(scores)} clips{classes}. By distance to the true boundary, accuracy "
+            f"{' and '.join(said) or 'changes at none for certain'}."
+        )
     return notes
