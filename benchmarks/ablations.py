@@ -9,8 +9,8 @@ with that of its setting run alone.
 """
 
 from benchmarks.common import alternate, drawn, faster, finish, load, parse, parser, spread, worst_iou
-from lib import masklets
 from lib.config import MaskletSettings
+from lib.sam import segment as segmenting
 from lib.tables.ablation import ABLATIONS, DEFAULT, ablation_settings
 
 
@@ -41,8 +41,8 @@ def main(arguments=None):
     settings = [s for s in ablation_settings() if s.grid <= options.largest_grid]
     printed = [s for a in ABLATIONS.values() for s in a.settings.values() if s.grid <= options.largest_grid]
     together = {
-        "default": lambda: [masklets.segment(sam, clip, DEFAULT)],
-        "shared": lambda: masklets.segment_all(sam, clip, settings),
+        "default": lambda: [segmenting.segment(sam, clip, DEFAULT)],
+        "shared": lambda: segmenting.segment_all(sam, clip, settings),
     }
     results, times = alternate(together, options.rounds, device, warm_up=False)
     line = lambda who, n, taken, worst=None: {
@@ -56,7 +56,7 @@ def main(arguments=None):
     rest = []
     if not options.no_reruns:
         alone, taken = alternate(
-            {s: lambda s=s: masklets.segment(sam, clip, s) for s in settings}, 1, device, warm_up=False
+            {s: lambda s=s: segmenting.segment(sam, clip, s) for s in settings}, 1, device, warm_up=False
         )
         worst = {
             s: worst_iou(by_frame(shared), by_frame(alone[s]))

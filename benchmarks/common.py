@@ -17,14 +17,16 @@ import pandas as pd
 import torch
 from pycocotools import mask as coco
 
-from lib import pixels, sam, tracker
+from lib import sam
+from lib.clips.clip import Clip
 from lib.config import MaskletSettings
-from lib.data import Clip
+from lib.cost.measure import grid_cells
 from lib.files import write_json
 from lib.mini.scenes import make_scene, render
 from lib.paths import ROOT
-from lib.provenance import provenance
-from lib.tables.cost import grid_cells
+from lib.report.provenance import provenance
+from lib.sam import fast, pixels
+from lib.sam import track as tracker
 
 RESULTS = ROOT / "benchmarks" / "results"
 SEED = 20_003  # of the drawn scene
@@ -169,7 +171,7 @@ def load(name: str, device: str, cls: str = ""):
         model.load_state_dict(ours.state_dict())
     else:
         torch.manual_seed(0)
-        model = sam.official(name, cls) if cls else sam.quicken(sam.official(name))
+        model = sam.official(name, cls) if cls else fast.quicken(sam.official(name))
     return model.to(device).eval()
 
 
@@ -177,7 +179,7 @@ def load(name: str, device: str, cls: str = ""):
 def given(
     n: int, setting: MaskletSettings, size: tuple[int, int], *, proposing: bool = False
 ) -> Iterator[np.ndarray]:
-    """Let `lib.tracker.track` track n cells of a grid instead of what it proposes, since no clip has
+    """Let `lib.sam.track.track` track n cells of a grid instead of what it proposes, since no clip has
     proposals of every number.
 
     Args:

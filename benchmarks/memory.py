@@ -17,13 +17,14 @@ import time
 import torch
 
 from benchmarks.common import add_models, drawn, finish, given, load, parse, parser
-from lib import masklets
+from lib.clips.clip import Predictions
+from lib.clips.datasets import VSPW_CLASSES
 from lib.config import MaskletSettings
-from lib.data import VSPW_CLASSES, Predictions
 from lib.metrics import count_clip
 from lib.paths import ROOT
-from lib.progress import keep_memory
 from lib.refiner import refine_clip
+from lib.sam import segment as segmenting
+from lib.workers import keep_memory
 
 N_DRAWN = 8
 
@@ -42,7 +43,7 @@ def point(
     )
     begun = time.perf_counter()
     with given(n_objects, setting, clip.size, proposing=True):
-        found = masklets.segment(sam, clip, setting, autocast=bf16)
+        found = segmenting.segment(sam, clip, setting, autocast=bf16)
     # the truth stands in for a base model: a vote takes as much whatever is voted on
     predictions = Predictions(clip.name, clip.frames, clip.truth)
     count_clip(

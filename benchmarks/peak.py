@@ -2,21 +2,21 @@
 
     python -m benchmarks.peak --objects 1 8 32 64
 
-Operations are those of the table of `lib.flops`, which are what stock sam2 does: encoding every frame, and
+Operations are those of the table of `lib.cost.flops`, which are what stock sam2 does: encoding every frame, and
     memory attention, memory encoder and mask decoder for
 every object-frame. The peak is what a product of two large square matrices reaches here, in the same
 precision and in the same rounds: what a data sheet promises is higher, and no program sees it. Time is all of
-`lib.tracker.track`, reading frames and writing masks included.
+`lib.sam.track.track`, reading frames and writing masks included.
 """
 
 import numpy as np
 import torch
 
 from benchmarks.common import add_models, alternate, drawn, finish, given, load, parse, parser, spread
-from lib import tracker
 from lib.config import MaskletSettings
-from lib.cost import object_gflop
-from lib.flops import flops_of
+from lib.cost.flops import flops_of
+from lib.cost.forecast import object_gflop
+from lib.sam import track as tracker
 
 SIDES = {"cpu": 2048, "cuda": 8192}  # of the matrices
 REPEATS = 4  # products a round, so that a launch does not count

@@ -4,7 +4,7 @@
     python -m benchmarks.tracking --device cuda --model tiny large --bf16                   # official architectures, random weights
 
 One window. "automatic" is all of it: propose on the first frame, select, track what was found. "given" starts
-from n masks, the cells of a grid, so that n is what it says. Ours is `lib.tracker.track`; stock is
+from n masks, the cells of a grid, so that n is what it says. Ours is `lib.sam.track.track`; stock is
 `SAM2AutomaticMaskGenerator` and the video predictor of today, which takes object after object; legacy is the
 same with the predictor of before, which takes all objects at once. All read the same JPEG files.
 """
@@ -31,9 +31,10 @@ from benchmarks.common import (
     spread,
     worst_iou,
 )
-from lib import tracker
+from lib.clips.clip import Clip
+from lib.clips.folders import read_frames
 from lib.config import MaskletSettings
-from lib.data import Clip, read_frames
+from lib.sam import track as tracker
 from tests import stock
 
 PREDICTORS = {

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from benchmarks.common import SEED, alternate, drawn, faster, finish, parse, parser, spread
-from lib.data import VOID, VSPW_CLASSES
+from lib.clips.datasets import VSPW_CLASSES
+from lib.config import VOID
 from lib.metrics import count_clip, summarise
 from lib.refiner import refine_frame
 from tests.oracles import eq4_windows, script_windows

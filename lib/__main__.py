@@ -8,8 +8,10 @@ import sys
 from dataclasses import fields
 from functools import partial
 
-from lib.config import PROFILES, ClassifierConfig, MaskletSettings, Shortcuts, VoteSettings
-from lib.progress import keep_memory, progress, quiet
+from .config import ClassifierConfig, MaskletSettings, Shortcuts, VoteSettings
+from .progress import progress, quiet
+from .study.profiles import PROFILES
+from .workers import keep_memory
 
 EXAMPLES = """examples:
   python -m lib check          # is all there that the embedded profile needs?
@@ -42,14 +44,14 @@ PREDICT = """example:
 
 def refine(args) -> int:
     """Refine a folder of predictions."""
-    from lib.cost import forecast
-    from lib.refine import refine_folder
+    from .commands.refine import refine_folder
+    from .cost.forecast import forecast
 
     if args.objects_per_batch is not None and args.objects_per_batch < 1:
         raise ValueError(f"Expected --objects-per-batch to be 1 or more, but got {args.objects_per_batch}.")
 
     def load_sam():
-        from lib import sam  # here, so that wrong input is reported before torch is loaded
+        from . import sam  # here, so that wrong input is reported before torch is loaded
 
         keep_memory()
         return sam.load(args.checkpoint, _device(args.device), shortcuts)
@@ -79,8 +81,8 @@ def refine(args) -> int:
 
 def evaluate(args) -> int:
     """Score a folder of predictions."""
-    from lib import evaluate as scores
-    from lib.files import write_json
+    from .commands import evaluate as scores
+    from .files import write_json
 
     result = scores.evaluate(
         args.predictions,
@@ -98,7 +100,7 @@ def evaluate(args) -> int:
 
 def run(args) -> int:
     """Execute notebooks into reports."""
-    from lib import run as runner
+    from .report import run as runner
 
     if args.refresh and (args.profile != "mini" or args.data or args.p):
         raise ValueError(
@@ -121,9 +123,9 @@ def run(args) -> int:
 
 def predict(args) -> int:
     """Predict a data set with a base model."""
-    from lib import segmentors
-    from lib.data import read_dataset
-    from lib.segmentors import predict as predictor
+    from . import segmentors
+    from .clips.datasets import read_dataset
+    from .segmentors import predict as predictor
 
     dataset, device = read_dataset(args.dataset, args.data, args.split), _device(args.device)
     n_frames = predictor.predict(
@@ -141,8 +143,8 @@ def predict(args) -> int:
 
 def fit(args) -> int:
     """Fit the classifiers of SAM 2 as segmentor."""
-    from lib import fit as fitter
-    from lib.study import NotRun, open_study
+    from .study import classifiers as fitter
+    from .study.study import NotRun, open_study
 
     study = open_study(args.profile, args.data)
     names = args.features or fitter.encoders(study)
@@ -164,7 +166,7 @@ def fit(args) -> int:
 
 def check(args) -> int:
     """Say what a profile needs and what of it is there."""
-    from lib.check import can_run, check, expect
+    from .commands.check import can_run, check, expect
 
     findings = check(args.profile, args.data)
     for finding in findings:
@@ -417,7 +419,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("lib").setLevel(logging.INFO)
     try:
         if argv[:1] == ["train"]:
-            from lib.segmentors.train import main as train
+            from .segmentors.train import main as train
 
             return train(argv[1:]) or 0
         args = parser().parse_args(argv)

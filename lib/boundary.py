@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from lib.bootstrap import draw
-from lib.files import VOID, classes_in
+from .clips.images import classes_in
+from .config import VOID
+from .intervals import draw
 
 # upper edges of the bins but the last: (0, 1], (1, 2], ... (16, 32], more than 32
 EDGES_PX = (1, 2, 4, 8, 16, 32)

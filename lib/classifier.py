@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
-from lib.config import ClassifierConfig, from_dict
-from lib.files import NO_CLASS, DataError, DataMissingError, problem, replacing
+from .clips.errors import DataError, DataMissingError, problem
+from .config import NO_CLASS, ClassifierConfig, from_dict
+from .files import replacing
 
 LOG = ("epoch", "train_loss", "val_loss", "val_accuracy")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 
-def _require(ok: bool, name: str, value, expected: str) -> None:
+def require(ok: bool, name: str, value, expected: str) -> None:
     if not ok:
         raise ValueError(f"Expected `{name}` to be {expected}, but got {value!r}.")
 
@@ -30,17 +30,17 @@ class MaskletSettings:
     def __post_init__(self):
         for name in ("window", "grid"):
             value = getattr(self, name)
-            _require(_is(int, value) and value >= 1, name, value, "an integer of 1 or more")
+            require(_is(int, value) and value >= 1, name, value, "an integer of 1 or more")
         for name in ("iou", "stability", "nms"):
             value = getattr(self, name)
-            _require(_is((int, float), value) and 0 <= value <= 1, name, value, "a number between 0 and 1")
-        _require(
+            require(_is((int, float), value) and 0 <= value <= 1, name, value, "a number between 0 and 1")
+        require(
             _is((int, float), self.stability_offset) and self.stability_offset >= 0,
             "stability_offset",
             self.stability_offset,
             "a number of 0 or more",
         )
-        _require(
+        require(
             _is(int, self.clean_px) and self.clean_px >= 0,
             "clean_px",
             self.clean_px,
@@ -65,19 +65,19 @@ class Shortcuts:
     every: int = 1  # SAM 2 sees every n-th frame; the frames between keep its masks
 
     def __post_init__(self):
-        _require(
+        require(
             _is(int, self.input_px) and self.input_px >= 0 and self.input_px % 64 == 0,
             "input_px",
             self.input_px,
             "a multiple of 64, or 0",
         )
-        _require(
+        require(
             _is(int, self.memories) and self.memories >= 0,
             "memories",
             self.memories,
             "an integer of 0 or more",
         )
-        _require(_is(int, self.every) and self.every >= 1, "every", self.every, "an integer of 1 or more")
+        require(_is(int, self.every) and self.every >= 1, "every", self.every, "an integer of 1 or more")
 
     @property
     def taken(self) -> dict[str, int]:
@@ -95,8 +95,8 @@ class VoteSettings:
     scope: str = "frame"
 
     def __post_init__(self):
-        _require(self.overlap in ("area", "score"), "overlap", self.overlap, "'area' or 'score'")
-        _require(self.scope in ("frame", "masklet"), "scope", self.scope, "'frame' or 'masklet'")
+        require(self.overlap in ("area", "score"), "overlap", self.overlap, "'area' or 'score'")
+        require(self.scope in ("frame", "masklet"), "scope", self.scope, "'frame' or 'masklet'")
 
 
 @dataclass(frozen=True)
@@ -138,84 +138,5 @@ def from_dict(cls, values: dict):
     return cls(**values)
 
 
-@dataclass(frozen=True)
-class Profile:
-    """Which data, which SAM 2 and which base models a study runs on."""
-
-    name: str
-    title: str  # stands in the title of every report
-    dataset: str  # reader: vspw, vipseg or camvid
-    # folder in DATA of its clips and weights; "" for a user's data: given at run time, or the folder of the
-    # profile's name
-    root: str
-    drawn: bool = False  # its clips are drawn into the cache when first opened
-    split: str = "val"
-    sam: str = "micro"  # a checkpoint name of `lib.sam.load`
-    example: str = ""  # clip that 00_quickstart shows unless told otherwise; "" for the first
-    cross: str = ""  # the profile that Table 2 runs on, the second data set; "" for none
-    ablation_clips: int = 0  # the ablations of Tables 4 to 7 run on this many first clips; 0 for all
-    # the classifiers of Table 3 are fitted on this many clips of the train split; 0 for all
-    fit_clips: int = 0
-    # (name of `lib.segmentors.build`, method, backbone) of the base models
-    models: tuple[tuple[str, str, str], ...] = ()
-
-    def __post_init__(self):
-        _require(
-            self.dataset in ("vspw", "vipseg", "camvid"),
-            "dataset",
-            self.dataset,
-            "'vspw', 'vipseg' or 'camvid'",
-        )
-
-
-_PAPER_MODELS = tuple(
-    (f"{m.lower()}-{b}", m, f"MiT-{b.upper()}")
-    for b in ("b0", "b1", "b2", "b5")
-    for m in ("Segformer", "CFFM", "MRCFA", "TV3S")
-    if (m, b) != ("TV3S", "b0")
-)
-_MINI_MODELS = (
-    *((f"{m.lower()}-n0", m, "MiT-N0") for m in ("Segformer", "CFFM", "MRCFA", "TV3S")),
-    ("segformer-n1", "Segformer", "MiT-N1"),
-)
-# folders of predictions
-_PAPER_PANOPTIC = (
-    ("cavis-r50", "CAVIS", "R50"),
-    ("dvis-plus-r50", "DVIS++", "R50"),
-    ("dvis-swinl", "DVIS", "Swin-L"),
-    ("dvis-swinl-offline", "DVIS (offline)", "Swin-L"),
-)
-PROFILES = {
-    p.name: p
-    for p in (
-        Profile(
-            "mini",
-            "mini: drawn clips, micro SAM 2",
-            "vspw",
-            "mini",
-            example="val_004",
-            cross="mini-vipseg",
-            ablation_clips=1,
-            fit_clips=60,
-            models=_MINI_MODELS,
-        ),
-        Profile(
-            "camvid",
-            "CamVid: real video, micro SAM 2",
-            "camvid",
-            "",
-            models=(("segformer-n1", "Segformer", "MiT-N1"),),
-        ),
-        Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS),
-        Profile("vipseg", "VIPSeg", "vipseg", "", sam="large", cross="vipseg", models=_PAPER_PANOPTIC),
-        Profile(
-            "mini-vipseg",
-            "mini-vipseg: drawn clips of another look, micro SAM 2",
-            "vipseg",
-            "mini",
-            drawn=True,
-            cross="mini-vipseg",
-            models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),),
-        ),
-    )
-}
+VOID = 255  # "no class" in truths, "nothing predicted" in predictions
+NO_CLASS = -1  # of a masklet that has none

@@ -14,14 +14,13 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco
 
-from lib.config import VoteSettings
-from lib.data import VOID, Clip, Dataset
-from lib.files import NO_CLASS
-from lib.masklets import Masklets
-from lib.refiner import by_columns, paint, vote
+from .clips.clip import Clip, Dataset
+from .config import NO_CLASS, VOID, VoteSettings
+from .masklets import Masklets
+from .refiner import by_columns, paint, vote
 
 if TYPE_CHECKING:
-    from lib.classifier import Classifier
+    from .classifier import Classifier
 
 BATCH = 4  # frames encoded together; changes memory, not results
 
@@ -96,7 +95,7 @@ def classify(
     """Find the class of each masklet in each frame.
 
     Args:
-        encoder: of `lib.encoders`.
+        encoder: of `lib.study.features`.
         classifier: one that knows its vectors.
         scope: "frame": a masklet is classified anew in each frame (the paper's large loss in mVC suggests
             it); "masklet": once, by its mean over all its frames, each weighted by its area. As in
@@ -196,7 +195,7 @@ def gather(
     """Collect training vectors for several encoders in one pass over the frames.
 
     Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of
-        `lib.encoders.proposals`.
+        `lib.study.features.proposals`.
     Returns: a vector for each mask of at least one pixel that is not void, labelled with its majority class.
     """
     vectors, labels, clips = {e.name: [] for e in encoders}, [], []

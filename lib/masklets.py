@@ -1,24 +1,20 @@
 """Masklets of a clip, and their file: SA-V's masklet JSON, which the tools around SAM 2 read.
 
-from lib import masklets, sam
-found = masklets.segment(sam.load("micro"), clip, MaskletSettings())
-found.masks(t)                    # (N, H, W) bool
-found.save("clip.json")           # masklets.read("clip.json")
+segmented = lib.segment(lib.load_sam("micro"), clip, MaskletSettings())
+segmented.masks(t)                # (N, H, W) bool
+segmented.save("clip.json")       # masklets.read("clip.json")
 """
 
-import itertools
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco
 
-from lib.config import MaskletSettings, from_dict
-from lib.data import Clip, DataError, DataMissingError
-from lib.files import replacing
+from .clips.errors import DataError, DataMissingError
+from .config import MaskletSettings, from_dict
+from .files import replacing
 
 
 @dataclass(frozen=True)
@@ -137,58 +133,6 @@ def read(path: str | Path) -> Masklets:
         raise DataError(
             f"{path}: expected a masklet JSON written by this library; found {type(error).__name__}: {error}. Remedy: delete the file and run again."
         ) from error
-
-
-def segment(
-    sam,
-    clip: Clip,
-    settings: MaskletSettings = MaskletSettings(),
-    progress: Callable | None = None,
-    **options,
-) -> Masklets:
-    """Cut one clip into masklets and collect them. `options` are `every` of `segment_all`, and those of
-    `lib.tracker.track`."""
-    return segment_all(sam, clip, (settings,), progress, **options)[0]
-
-
-def segment_all(
-    sam,
-    clip: Clip,
-    settings: tuple[MaskletSettings, ...],
-    progress: Callable | None = None,
-    every: int = 1,
-    **options,
-) -> list[Masklets]:
-    """Cut one clip into masklets under several settings at the cost of the work they do not share.
-
-    Args:
-        progress: wraps the frames.
-        every: `Shortcuts.every`; windows must be multiples of it.
-
-    Raises: ValueError for windows that are not.
-    """
-    from lib.tracker import track  # here, so that reading masklets needs no torch
-
-    if any(s.window % every for s in settings):
-        raise ValueError(
-            f"Expected windows to be multiples of `every`, but got {', '.join(str(s.window) for s in settings)} and {every}."
-        )
-    seen = replace(clip, frames=clip.frames[::every], read_image=partial(_image_of_every, clip, every))
-    frames = (
-        found
-        for found in track(sam, seen, [replace(s, window=s.window // every) for s in settings], **options)
-        for _ in range(every)
-    )
-    frames = itertools.islice(frames, len(clip))
-    per_setting = zip(*(progress(frames) if progress else frames))
-    return [
-        Masklets(clip.name, clip.size, s, tuple(replace(f, start=f.start * every) for f in found))
-        for s, found in zip(settings, per_setting)
-    ]
-
-
-def _image_of_every(clip: Clip, every: int, i: int) -> np.ndarray:
-    return clip.image(i * every)
 
 
 def as_text(rle: dict) -> dict:

@@ -2,7 +2,7 @@
 frames of a clip.
 
 `count_clip` reads a clip once, frame by frame, and keeps a few small sums; every score, and every interval of
-one (bootstrap.py), is arithmetic on those sums. Labels are uint8: a class id, or 255, which means void in the
+one (intervals.py), is arithmetic on those sums. Labels are uint8: a class id, or 255, which means void in the
 truth (not judged) and nothing in a prediction (a miss for the truth, a false positive for no class).
 
 Two protocols, because published numbers and the paper's equations disagree:
@@ -21,9 +21,10 @@ from itertools import zip_longest
 import cv2
 import numpy as np
 
+from .config import VOID
+
 logger = logging.getLogger(__name__)
 
-VOID = 255
 PROTOCOLS = ("vspw", "paper", "both")
 POOLS = ("pixels", "classes")
 VSPW_LONGEST_LEFT_OUT = 16  # frames; fixed in the script, whatever the window

@@ -1,10 +1,11 @@
-"""Where things are. Every path of the project derives from this file; each can be moved by an environment
-variable."""
+"""Where things are. Every path of the project derives from this file. What the repository carries stays where
+it is; where the user's data, the reports and the cache are, an environment variable can say."""
 
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("SAM2VSS_DATA", ROOT / "data"))
+EMBEDDED = ROOT / "data"  # clips, weights and the paper's numbers that are part of the repository
+DATA = Path(os.environ.get("SAM2VSS_DATA", EMBEDDED))  # the user's data sets, weights and predictions
 REPORTS = Path(os.environ.get("SAM2VSS_REPORTS", ROOT / "reports"))
 CACHE = Path(os.environ.get("SAM2VSS_CACHE", ROOT / ".cache"))  # recomputable; safe to delete

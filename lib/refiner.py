@@ -6,9 +6,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from lib.config import VoteSettings
-from lib.files import VOID, classes_in
-from lib.masklets import Masklets
+from .config import VOID, VoteSettings
+from .masklets import Masklets
 
 
 def vote(semantic: np.ndarray, masks: np.ndarray, boxes: list | None = None) -> np.ndarray:
@@ -131,28 +130,6 @@ def refine_clip(
         yield paint(
             semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None, boxes
         )
-
-
-def per_pixel_majority(predictions, masklets: Masklets) -> Iterator[np.ndarray]:
-    """Control without masks: each pixel takes the class it has in most frames of its window (ties: lowest
-    id; void does not vote).
-
-    What a plain vote over time already gives a flickering base; a refiner that does not beat it on moving
-    scenes shows nothing.
-    """
-    starts = sorted({f.start for f in masklets.frames})
-    for start, end in zip(starts, starts[1:] + [len(masklets)]):
-        labels = np.stack([predictions[t] for t in range(start, end)])
-        classes = classes_in(labels)
-        if len(classes) == 0:
-            yield from labels
-            continue
-        winner = classes[np.stack([(labels == c).sum(0, np.uint32) for c in classes]).argmax(0)].astype(
-            np.uint8
-        )
-        winner[(labels == VOID).all(0)] = VOID
-        for _ in range(end - start):
-            yield winner
 
 
 def by_columns(masks: np.ndarray) -> bool:

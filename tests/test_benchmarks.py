@@ -59,8 +59,8 @@ def test_ablations(tmp_path):
 
 
 def test_ablations_leave_reruns_out_when_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(ablations.masklets, "segment", lambda *_: None)
-    monkeypatch.setattr(ablations.masklets, "segment_all", lambda sam, clip, settings: settings)
+    monkeypatch.setattr(ablations.segmenting, "segment", lambda *_: None)
+    monkeypatch.setattr(ablations.segmenting, "segment_all", lambda sam, clip, settings: settings)
     table = run(ablations, tmp_path, "--frames", "1", "--rounds", "1", "--no-reruns")
     assert table["who"].tolist() == ["default", "shared"] and table["settings"].tolist() == [1, 23], (
         "the paper's four tables print 23 rows"

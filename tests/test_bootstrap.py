@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from test_metrics import PREDICTED, TRUTH, clip, count, random_clip
 
-from lib.bootstrap import bootstrap, draw, interval, resample, shown, signed
+from lib.intervals import bootstrap, draw, interval, resample
 from lib.metrics import count_clip, summarise
+from lib.report.text import shown, signed
 
 
 def test_counts_must_go_together():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.boundary import accuracy, accuracy_by_distance, distance_to_boundary
-from lib.data import VOID
+from lib.config import VOID
 
 
 def slow_distance(truth):

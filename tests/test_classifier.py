@@ -8,8 +8,8 @@ import torch
 
 from lib import classifier
 from lib.classifier import Classifier
+from lib.clips.errors import DataError, DataMissingError
 from lib.config import ClassifierConfig
-from lib.files import DataError, DataMissingError
 
 SMALL = ClassifierConfig(hidden=16, epochs=30, patience=5, batch=16, lr=1e-2)
 
@@ -127,7 +127,7 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"none of this")
     with pytest.raises(DataError, match="bad.safetensors"):
         classifier.load(tmp_path / "bad.safetensors")
-    from lib.checkpoints import MICRO_WEIGHTS
+    from lib.sam.checkpoints import MICRO_WEIGHTS
 
     with pytest.raises(DataError, match="classifier"):
         classifier.load(MICRO_WEIGHTS)

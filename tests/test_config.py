@@ -4,7 +4,8 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from lib.config import PROFILES, MaskletSettings, Profile, Shortcuts, VoteSettings, from_dict
+from lib.config import MaskletSettings, Shortcuts, VoteSettings, from_dict
+from lib.study.profiles import PROFILES, Profile
 
 NAN = float("nan")
 

@@ -7,9 +7,11 @@ import pytest
 from test_masklets import make_masklets
 from toy import make_dataset
 
-from lib import cost, flops
+from lib import paths
 from lib.config import MaskletSettings
-from lib.cost import predict_cost
+from lib.cost import flops
+from lib.cost import forecast as cost
+from lib.cost.forecast import predict_cost
 
 RATE = flops.Rate(model=10, clicks=5, masks=2, votes=4, how="10 GFLOP/s by decree")
 TOY = flops.Flops(
@@ -124,7 +126,7 @@ def test_wrong_arguments(wrong, told):
 
 
 def test_expected_masklets_are_those_of_the_cache_under_the_same_settings(tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "CACHE", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
     assert cost.expected_masklets("micro", SETTINGS, "mini") == (cost.ASSUMED["micro"], "assumed")
     assert cost.expected_masklets("large", SETTINGS) == (cost.ASSUMED_RELEASED, "assumed")
     masks = np.ones((4, 6, 13, 17), bool)

@@ -12,20 +12,12 @@ import pytest
 from PIL import Image
 from toy import clip_of
 
-from lib.data import (
-    CAMVID_CLASSES,
-    VOID,
-    VSPW_CLASSES,
-    DataError,
-    DataMissingError,
-    read_camvid,
-    read_dataset,
-    read_frames,
-    read_predictions,
-    read_vspw,
-    write_labels,
-)
-from lib.reading import Remembered, what_is_read
+from lib.clips.clip import Remembered, what_is_read
+from lib.clips.datasets import CAMVID_CLASSES, VSPW_CLASSES, read_camvid, read_dataset, read_vspw
+from lib.clips.errors import DataError, DataMissingError
+from lib.clips.folders import read_frames, read_predictions
+from lib.clips.images import write_labels
+from lib.config import VOID
 
 SIZE = (13, 17)
 FRAMES = ("00000008", "00000009", "00000010")

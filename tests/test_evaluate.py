@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 from test_metrics import random_clip
 
-from lib.bootstrap import bootstrap
-from lib.data import VSPW_CLASSES, DataError, DataMissingError, read_vspw, write_labels
-from lib.evaluate import count_predictions, evaluate, format_scores
+from lib.clips.datasets import VSPW_CLASSES, read_vspw
+from lib.clips.errors import DataError, DataMissingError
+from lib.clips.images import write_labels
+from lib.commands.evaluate import count_predictions, evaluate, format_scores
 from lib.files import write_json
+from lib.intervals import bootstrap
 
 
 def write_clips(root, clips):

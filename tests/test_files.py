@@ -11,20 +11,13 @@ import pytest
 from PIL import Image
 
 from lib import files
-from lib.files import (
-    PALETTE,
-    VOID,
-    DataError,
-    DataMissingError,
-    image_size,
-    list_files,
-    read_image,
-    read_label,
-    read_video_frame,
-    replacing,
-    write_labels,
-)
-from lib.report import write_together
+from lib.clips import video as videos
+from lib.clips.errors import DataError, DataMissingError
+from lib.clips.images import PALETTE, image_size, list_files, read_image, read_label, write_labels
+from lib.clips.video import read_video_frame
+from lib.config import VOID
+from lib.files import replacing
+from lib.report.png import write_together
 
 
 def noise(*shape, high=256, seed=0):
@@ -271,7 +264,7 @@ def level(frame):
 
 
 def test_video_frames_in_any_order(video):
-    assert files.video_shape(video) == (20, 64, 96)
+    assert videos.video_shape(video) == (20, 64, 96)
     for i in (0, 1, 2, 2, 12, 3, 19, 19, 0):
         frame = read_video_frame(video, i)
         assert level(frame) == i and frame.shape == (64, 96, 3)
@@ -303,11 +296,11 @@ def test_video_in_order_opens_and_decodes_once(video, monkeypatch):
             return self.capture.retrieve()
 
     capture = cv2.VideoCapture
-    monkeypatch.setattr(files.cv2, "VideoCapture", Counting)
-    files._video.cache_clear()
+    monkeypatch.setattr(videos.cv2, "VideoCapture", Counting)
+    videos._video.cache_clear()
     for i in range(20):
         read_video_frame(video, i)
-    files._video.cache_clear()
+    videos._video.cache_clear()
     assert len(opened) == 1 and len(grabbed) == 20
 
 
@@ -330,10 +323,10 @@ def test_damaged_and_missing_video(video):
     with pytest.raises(
         DataError, match=r"v\.mp4: expected a video, but found no frame .* convert it to H\.264 mp4"
     ):
-        files.video_shape(video)
+        videos.video_shape(video)
     video.unlink()
     with pytest.raises(DataMissingError, match=r"v\.mp4: expected a video, but found no such file"):
-        files.video_shape(video)
+        videos.video_shape(video)
     with pytest.raises(DataMissingError, match=r"v\.mp4: expected a video, but found no such file"):
         read_video_frame(video, 0)
 

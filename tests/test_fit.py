@@ -6,9 +6,12 @@ import pytest
 import toy_segmentor
 
 from lib import __main__ as command
-from lib import classifier, encoders, fit, study
-from lib.config import ClassifierConfig
-from lib.mini import write
+from lib import classifier, paths, study
+from lib.config import ClassifierConfig, MaskletSettings
+from lib.mini import vspw as write
+from lib.study import classifiers as fit
+from lib.study import features as encoders
+from lib.study import segment as segmenting
 
 QUICK = ClassifierConfig(hidden=8, epochs=30, patience=30, lr=0.05, batch=4)
 
@@ -62,7 +65,7 @@ def test_a_file_is_used_as_long_as_the_weights_are_those_it_was_fitted_with(toy,
 
 def test_without_a_file_of_that_config_one_is_fitted_once_and_said(toy, caplog, tmp_path):
     run, encoded = toy
-    with caplog.at_level(logging.WARNING, "lib.fit"):
+    with caplog.at_level(logging.WARNING, "lib.study.classifiers"):
         found, path = fit.classifier_of(run, "sam", QUICK)
     assert (
         path.is_relative_to(tmp_path / "cache")
@@ -77,7 +80,7 @@ def test_without_a_file_of_that_config_one_is_fitted_once_and_said(toy, caplog, 
     )
     found.save(fit.weights_file(run, "sam"))
     assert fit.classifier_of(run, "sam", QUICK)[1] == fit.weights_file(run, "sam")
-    with caplog.at_level(logging.WARNING, "lib.fit"):
+    with caplog.at_level(logging.WARNING, "lib.study.classifiers"):
         other = fit.classifier_of(run, "sam", ClassifierConfig(hidden=4, epochs=1))
     assert other[0].config.hidden == 4 and other[1] != path and "fitted otherwise" in caplog.text
 
@@ -92,7 +95,7 @@ def test_without_a_train_split_or_weights_it_says_so(toy, monkeypatch, tmp_path)
 
 
 def test_the_train_split_of_mini_is_drawn_once_into_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(write, "CLIPS", {"train": (1, 1, 1)})
     monkeypatch.setattr(fit, "CLIPS", {"train": (1, 1, 1)})
     run = study.open_study("mini")
@@ -104,7 +107,7 @@ def test_the_train_split_of_mini_is_drawn_once_into_the_cache(tmp_path, monkeypa
 
 def test_classes_are_kept(toy):
     run, encoded = toy
-    files = study.cut(run)[study.MaskletSettings()]
+    files = segmenting.cut(run)[MaskletSettings()]
     first = fit.predicted_classes(run, "sam", files, QUICK)
     n = len(encoded)
     again = fit.predicted_classes(run, "sam", files, QUICK)
@@ -118,7 +121,7 @@ def test_classes_are_kept(toy):
 
 def test_command_writes_the_files(toy, monkeypatch, capsys):
     run, _ = toy
-    monkeypatch.setattr(study, "open_study", lambda profile, data: run)
+    monkeypatch.setattr("lib.study.study.open_study", lambda profile, data: run)
     assert command.main(["fit", "--profile", "toy", "--clips", "2", "--frames", "2"]) == 0
     assert [fit.weights_file(run, n).exists() for n in ("sam", "segformer-n0", "segformer-n1")] == [True] * 3
     assert (

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib import flops
+from lib.cost import flops
 
 # What was counted independently, in GFLOP: encoder by size; memory attention with 1, 4 and 7 memories, memory
 # encoder, mask decoder of the released sizes.

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lib import inconsistencies as found_by
-from lib.inconsistencies import Statement, inconsistencies, statements
-from lib.paper import read_paper
+from lib.claims import slips as found_by
+from lib.claims.slips import Statement, inconsistencies, statements
+from lib.tables.paper import read_paper
 
 
 def repaired():

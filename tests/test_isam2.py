@@ -8,16 +8,16 @@ import torch
 from pycocotools import mask as coco
 from toy import clip_of, make_dataset, picture
 
-from lib import encoders, isam2, sam
-from lib.checkpoints import MICRO_WEIGHTS
+from lib import isam2, sam
 from lib.classifier import Classifier
-from lib.config import ClassifierConfig, MaskletSettings, VoteSettings
-from lib.data import VOID
+from lib.config import VOID, ClassifierConfig, MaskletSettings, VoteSettings
 from lib.files import digest
 from lib.masklets import FrameMasklets, Masklets, as_text
-from lib.paths import DATA
-from lib.pixels import as_video_predictor
-from lib.tracker import encode
+from lib.paths import EMBEDDED
+from lib.sam.checkpoints import MICRO_WEIGHTS
+from lib.sam.models import encode
+from lib.sam.pixels import as_video_predictor
+from lib.study import features as encoders
 
 SIZE = (13, 17)
 
@@ -80,7 +80,7 @@ def test_base_encoder_gives_all_scales_at_an_eighth():
     from lib import segmentors
     from lib.segmentors.predict import normalise
 
-    path = DATA / "mini" / "weights" / "segformer-n0.safetensors"
+    path = EMBEDDED / "mini" / "weights" / "segformer-n0.safetensors"
     encoder, model = encoders.of_base("segformer-n0", path), segmentors.load("segformer-n0", path)
     found = encoder.encode([picture(1)])
     with torch.inference_mode():
@@ -94,7 +94,7 @@ def test_base_encoder_of_any_model_and_of_its_decoder():
     from lib import segmentors
     from lib.segmentors.predict import normalise
 
-    path = DATA / "mini" / "weights" / "tv3s-n0.safetensors"
+    path = EMBEDDED / "mini" / "weights" / "tv3s-n0.safetensors"
     model = segmentors.load("tv3s-n0", path)
     with torch.inference_mode():
         fused = model.decode_head.fuse(model.backbone(normalise(picture(1)[None])))

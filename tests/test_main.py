@@ -14,11 +14,12 @@ from test_masklets import make_masklets
 from test_metrics import random_clip
 
 import lib.__main__ as cli
-from lib import check as checker
-from lib import study
-from lib.check import can_run, check
+from lib import paths, study
+from lib.clips.errors import DataMissingError
+from lib.clips.images import write_labels
+from lib.commands import check as checker
+from lib.commands.check import can_run, check
 from lib.config import MaskletSettings
-from lib.data import DataMissingError, write_labels
 from lib.paths import ROOT
 
 COMMANDS = {
@@ -206,7 +207,7 @@ def test_usage_errors(arguments):
 
 
 def test_run_hands_parameters_over(monkeypatch, capsys):
-    from lib import run as runner
+    from lib.report import run as runner
 
     seen = []
     monkeypatch.setattr(
@@ -258,7 +259,7 @@ def test_run_hands_parameters_over(monkeypatch, capsys):
 def test_interrupt_ends_with_130(tmp_path):
     # a background job inherits it ignored
     code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "import lib.evaluate, time\nlib.evaluate.evaluate = lambda *a, **k: (print('ready', flush=True), time.sleep(60))\nfrom lib.__main__ import main\nraise SystemExit(main(['evaluate', 'x', '--truth', 'y']))"
+    code += "import lib.commands.evaluate, time\nlib.commands.evaluate.evaluate = lambda *a, **k: (print('ready', flush=True), time.sleep(60))\nfrom lib.__main__ import main\nraise SystemExit(main(['evaluate', 'x', '--truth', 'y']))"
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -281,13 +282,13 @@ def data(tmp_path, monkeypatch):
     known rate."""
     import huggingface_hub
 
-    from lib import cost
-    from lib.flops import Rate
+    from lib.cost import forecast as cost
+    from lib.cost.flops import Rate
 
-    monkeypatch.setattr(cost, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(cost, "calibrate", lambda *_: Rate(1000, 1000, 100, 100, "a rate by decree"))
-    monkeypatch.setattr(checker, "DATA", tmp_path / "data")
-    monkeypatch.setattr(study, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "EMBEDDED", tmp_path / "data")
     monkeypatch.setattr(checker, "MICRO_WEIGHTS", tmp_path / "data/mini/weights/micro_sam2.safetensors")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
     return tmp_path / "data"
@@ -299,9 +300,11 @@ def test_check_says_how_to_get_what_is_missing(data, profile):
     assert not any(f.there for f in findings) and not can_run(findings)
     assert [f.kind for f in findings][:3] == ["data", "SAM 2", "base model"]
     assert str(data / profile) in findings[0].text and len({f.name for f in findings}) == len(findings)
-    remedy = {"mini": "lib.mini.train_sam", "camvid": "lib.mini.train_sam", "vspw": "download('large')"}[
-        profile
-    ]
+    remedy = {
+        "mini": "lib.mini.training.train_sam",
+        "camvid": "lib.mini.training.train_sam",
+        "vspw": "download('large')",
+    }[profile]
     assert remedy in findings[1].text
     assert ("none can be trained" in findings[2].text) == (profile == "camvid")
 
@@ -350,9 +353,7 @@ def test_check_says_what_to_expect_where_the_data_are(data, clips, capsys):
 
 
 def test_check_agrees_with_the_study_on_where_weights_lie(data, clips, monkeypatch):
-    from lib import study
 
-    monkeypatch.setattr(study, "DATA", data)
     data.mkdir()
     (data / "mini").symlink_to(clips[1])
     opened = study.open_study("mini", "")

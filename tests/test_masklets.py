@@ -10,8 +10,8 @@ import pytest
 from pycocotools import mask as coco
 
 from lib import masklets
+from lib.clips.errors import DataError, DataMissingError
 from lib.config import MaskletSettings
-from lib.data import DataError, DataMissingError
 from lib.masklets import FrameMasklets, Masklets, as_text
 
 

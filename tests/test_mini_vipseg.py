@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from lib import study, tables
-from lib.data import PALETTE, VOID, VSPW_CLASSES, read_vipseg
+from lib.clips.datasets import VSPW_CLASSES, read_vipseg
+from lib.clips.images import PALETTE
+from lib.config import VOID
 from lib.metrics import VSPW_LONGEST_LEFT_OUT
 from lib.mini import tubes, vipseg
 from lib.mini.scenes import SEEDS, SIZE, Look, _recolour, make_scene, render

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib import page
-from lib.files import DataMissingError
+from lib.clips.errors import DataMissingError
+from lib.report import html as page
 
 
 class Reader(HTMLParser):

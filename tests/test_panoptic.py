@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.data import VOID, DataError, DataMissingError, read_predictions, read_vipseg
-from lib.panoptic import check_frames, read_index, read_raw, read_segments
+from lib.clips.datasets import read_vipseg
+from lib.clips.errors import DataError, DataMissingError
+from lib.clips.folders import read_predictions
+from lib.clips.panoptic import check_frames, read_index, read_raw, read_segments
+from lib.config import VOID
 
 FRAMES = ("00000002", "00000010", "00000011")
 SIZE = (13, 17)

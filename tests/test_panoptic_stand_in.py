@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from PIL import Image
 from toy import make_dataset
 
-from lib.data import VOID, VSPW_CLASSES, read_predictions
-from lib.mini import panoptic_stand_in as stand_in
+from lib.clips.datasets import VSPW_CLASSES
+from lib.clips.folders import read_predictions
+from lib.config import VOID
+from lib.mini import stand_in
 from lib.mini.tubes import Tubes
 
 CAR, PERSON, ROAD, GRASS = (VSPW_CLASSES.index(name) for name in ("car", "person", "road", "grass"))

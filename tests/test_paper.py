@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lib.paper import TABLES, default_setting, printed_changes, read_paper, read_paper_table
+from lib.tables.paper import TABLES, default_setting, printed_changes, read_paper, read_paper_table
 
 FULL = ["method", "backbone", "mIoU", "wIoU", "mBIoU", "mVC8", "mVC16"]
 ABLATION = ["setting", "mIoU", "wIoU", "mVC8", "mVC16"]

@@ -13,11 +13,12 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from lib import plots
-from lib.config import MaskletSettings
-from lib.data import CAMVID_CLASSES, VOID, VSPW_CLASSES, Clip, read_vspw
+from lib.clips.clip import Clip
+from lib.clips.datasets import CAMVID_CLASSES, VSPW_CLASSES, read_vspw
+from lib.config import VOID, MaskletSettings
 from lib.masklets import FrameMasklets, Masklets
 from lib.mini.sprites import COLOURS as MINI
-from lib.paths import DATA
+from lib.paths import EMBEDDED
 from lib.plots.style import small_png
 from lib.tables import COLUMNS, LABELS
 
@@ -249,7 +250,7 @@ def test_figures_look_the_same_whatever_the_notebook_has_set(clip):
 
 
 def test_strip_of_an_embedded_clip_fits_a_readme():
-    clip = read_vspw(DATA / "mini", "val").clips[0]
+    clip = read_vspw(EMBEDDED / "mini", "val").clips[0]
     fig = plots.strip(clip, 22, {"base": clip.truth, "refined": clip.truth, "truth": clip.truth}, zoom=True)
     assert titles(fig)[::2] == ["frame", "base", "refined", "truth"]
     height, width, _ = pixels(fig._repr_png_()).shape

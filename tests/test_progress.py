@@ -9,7 +9,7 @@ import pytest
 FREED = """
 import sys
 import numpy as np
-from lib.progress import keep_memory
+from lib.workers import keep_memory
 if sys.argv[1:]:
     keep_memory()
 resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096

@@ -5,10 +5,10 @@ from importlib import import_module
 
 import pytest
 
+from lib.claims.readings import READINGS, readings
 from lib.config import VoteSettings
 from lib.isam2 import classify, paint_classes
 from lib.metrics import count_clip, summarise
-from lib.readings import READINGS, readings
 
 
 def find(dotted):

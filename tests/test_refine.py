@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 from test_masklets import make_masklets
 
-from lib import masklets, refine
+from lib import masklets
+from lib.clips.errors import DataError, DataMissingError
+from lib.clips.images import PALETTE, write_labels
+from lib.commands import refine
+from lib.commands.refine import refine_folder
 from lib.config import MaskletSettings, Shortcuts, VoteSettings
-from lib.data import PALETTE, DataError, DataMissingError, write_labels
-from lib.refine import refine_folder
 from lib.refiner import refine_clip
 
 CLIPS = {"street": 5, "park": 3}
@@ -55,7 +57,7 @@ def work(monkeypatch):
         log.append(clip.name)
         return masklets_of(clip.name)
 
-    monkeypatch.setattr(refine.masklet_files, "segment", segment)
+    monkeypatch.setattr(refine.segmenting, "segment", segment)
     return log
 
 
@@ -261,7 +263,7 @@ def test_interruption_leaves_only_whole_frames(folders, work, monkeypatch):
 
 def test_no_masklet_leaves_the_prediction_and_says_so(folders, work, monkeypatch, caplog):
     monkeypatch.setattr(
-        refine.masklet_files, "segment", lambda sam, clip, settings, **_: masklets_of(clip.name, 0)
+        refine.segmenting, "segment", lambda sam, clip, settings, **_: masklets_of(clip.name, 0)
     )
     go(work, *folders)
     np.testing.assert_array_equal(labels(folders[2], "street"), labels(folders[1], "street"))

@@ -11,7 +11,8 @@ from test_masklets import make_masklets
 from lib import refiner
 from lib.config import VoteSettings
 from lib.masklets import FrameMasklets, as_text
-from lib.refiner import per_pixel_majority, refine_clip, refine_frame
+from lib.refiner import refine_clip, refine_frame
+from lib.study.controls import per_pixel_majority
 
 H, W = 13, 17
 

@@ -2,15 +2,17 @@ import hashlib
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib import provenance, report
-from lib.data import DataMissingError
+from lib import report
+from lib.clips.errors import DataMissingError
 from lib.paths import ROOT
+from lib.report import provenance
 
 NAN = float("nan")
 MICRO, REFINED = ("Segformer", "micro-B0", ""), ("SAM2-Segformer", "micro-B0", "")
@@ -278,13 +280,13 @@ def test_failed_save_leaves_the_old_files(tmp_path, table, figure, monkeypatch, 
     if fault == "disk":
         written = []
 
-        def fail_on_the_third(path, data, write=report.Path.write_bytes):
+        def fail_on_the_third(path, data, write=Path.write_bytes):
             written.append(path)
             if len(written) == 3:
                 raise OSError("no space left")
             return write(path, data)
 
-        monkeypatch.setattr(report.Path, "write_bytes", fail_on_the_third)
+        monkeypatch.setattr(Path, "write_bytes", fail_on_the_third)
     with pytest.raises((OSError, ValueError)):
         save(
             tmp_path,

@@ -11,12 +11,20 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from lib import run as runner
-from lib.data import DataMissingError
-from lib.notebooks import KERNEL, WIDGET, find_notebooks, is_json, read_parameters, report_folder, strip
+from lib.clips.errors import DataMissingError
 from lib.paths import ROOT
-from lib.report import read_table
-from lib.run import RunError, refresh, run
+from lib.report import run as runner
+from lib.report.notebooks import (
+    KERNEL,
+    WIDGET,
+    find_notebooks,
+    is_json,
+    read_parameters,
+    report_folder,
+    strip,
+)
+from lib.report.run import RunError, refresh, run
+from lib.report.text import read_table
 
 DEFAULTS = 'profile = "mini"\ndata = ""\nout = ""\n'
 SHOW = "print(profile, repr(data), window)\n[profile, window]"
@@ -235,7 +243,7 @@ def test_kernel_sees_the_runners_world(folders, monkeypatch):
     monkeypatch.delenv("PYDEVD_DISABLE_FILE_VALIDATION", raising=False)
     write_notebook(
         notebooks / "00_quickstart.ipynb",
-        "import sys, pickle, lib.paths, lib.run as run\n"
+        "import sys, pickle, lib.paths, lib.report.run as run\n"
         "from pathlib import Path\n"
         "Path(out, 'world').write_bytes(pickle.dumps([sys.executable, run.__file__, str(lib.paths.REPORTS), str(lib.paths.DATA)]))",
     )

@@ -11,9 +11,10 @@ from hydra import compose
 from safetensors.torch import save_file
 from sam2.modeling.sam2_utils import LayerNorm2d
 
-from lib import checkpoints, sam
+from lib import sam
+from lib.clips.errors import DataError, DataMissingError
 from lib.config import Shortcuts
-from lib.data import DataError, DataMissingError
+from lib.sam import checkpoints, fast, models
 
 NAMES = ["tiny", "small", "base-plus", "large"]
 
@@ -74,7 +75,7 @@ def test_configuration_is_read_off_the_tensors(name):
         tensors[f"image_encoder.trunk.blocks.{i}.norm1.weight"] = torch.empty(trunk.embed_dim, device="meta")
     if config.get("no_obj_embed_spatial"):
         tensors["no_obj_embed_spatial"] = torch.empty(1, 64, device="meta")
-    assert sam._name_of(tensors, "file") == name and not sam._is_micro(tensors)
+    assert models._name_of(tensors, "file") == name and not models._is_micro(tensors)
 
 
 def test_those_names_and_shapes_are_the_built_models(tiny):
@@ -82,7 +83,7 @@ def test_those_names_and_shapes_are_the_built_models(tiny):
     assert tensors["image_encoder.trunk.patch_embed.proj.weight"].shape == (96, 3, 7, 7)
     assert {f"image_encoder.trunk.blocks.{i}.norm1.weight" in tensors for i in range(12)} == {True}
     assert "image_encoder.trunk.blocks.12.norm1.weight" not in tensors and "no_obj_embed_spatial" in tensors
-    assert sam._name_of(tensors, "file") == "tiny"
+    assert models._name_of(tensors, "file") == "tiny"
 
 
 def test_micro_file_loads_at_full_size(tmp_path, monkeypatch):
@@ -98,7 +99,7 @@ def test_micro_file_loads_at_full_size(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(checkpoints, "MICRO_WEIGHTS", path)
     for loaded in (sam.load("micro", "cpu"), sam.load(str(path), "cpu")):
-        assert loaded.image_size == sam.MICRO_SIZE and not loaded.training
+        assert loaded.image_size == models.MICRO_SIZE and not loaded.training
         assert all(p.dtype == torch.float32 for p in loaded.parameters())
         torch.testing.assert_close(
             dict(loaded.named_parameters()), dict(small.named_parameters()), rtol=1e-3, atol=1e-4
@@ -202,12 +203,12 @@ def test_quickened_is_equal_up_to_rounding(monkeypatch):
     for channels in (4, 16, 64, 256):
         stock, x = LayerNorm2d(channels), torch.randn(2, channels, 9, 11)
         torch.nn.init.normal_(stock.weight), torch.nn.init.normal_(stock.bias)
-        fused = sam.FusedLayerNorm2d(channels)
+        fused = fast.FusedLayerNorm2d(channels)
         fused.load_state_dict(stock.state_dict())
         for laid_out in (x, x.to(memory_format=torch.channels_last)):
             assert torch.allclose(fused(laid_out), stock(x), atol=1e-5)
     stock = sam.micro(128).eval()
-    quick = sam.quicken(copy.deepcopy(stock))
+    quick = fast.quicken(copy.deepcopy(stock))
     frame, masks = torch.randn(1, 128, 8, 8).expand(3, -1, -1, -1), 20 * torch.rand(3, 1, 128, 128) - 10
     with torch.inference_mode():
         expected, found = (
@@ -239,7 +240,7 @@ def test_quickened_is_equal_up_to_rounding(monkeypatch):
         {"num_k_exclude_rope": 8},
     )
     for side, many in ((8, 256), (8, 5), (4, 256)):  # 4: frames of another size than the model was built for
-        monkeypatch.setattr(sam, "QUERIES_AT_ONCE", many)
+        monkeypatch.setattr(fast, "QUERIES_AT_ONCE", many)
         n, keys = side**2, [*range(3 * side**2), *range(192, 200)]
         with torch.inference_mode():
             layers = (m.memory_attention.layers[0] for m in (stock, quick))
@@ -249,8 +250,8 @@ def test_quickened_is_equal_up_to_rounding(monkeypatch):
             )
         assert torch.allclose(found, expected, atol=1e-5) and expected.std() > 0.01
     assert {type(m) for m in quick.modules()} - {type(m) for m in stock.modules()} == {
-        sam.FusedLayerNorm2d,
-        sam.FewKeysAttention,
-        sam.NarrowMemoryAttention,
+        fast.FusedLayerNorm2d,
+        fast.FewKeysAttention,
+        fast.NarrowMemoryAttention,
     }
     assert quick.state_dict().keys() == stock.state_dict().keys()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lib.data import read_vspw
+from lib.clips.datasets import read_vspw
 from lib.mini.scenes import CLASS_ID, SEEDS, SIZE, Look, make_scene, render
-from lib.mini.write import CLIPS, write_clip
+from lib.mini.vspw import CLIPS, write_clip
 from lib.paths import ROOT
 
 _, N_FRAMES, PAN_FRAMES = CLIPS["val"]

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from toy import clip_of
 
-from lib import scores, study
+from lib import paths, study
 from lib.boundary import accuracy_by_distance
-from lib.config import PROFILES
-from lib.data import Dataset
+from lib.clips.clip import Dataset
 from lib.metrics import ClipCounts
+from lib.study import scores
+from lib.study.profiles import PROFILES
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "CACHE", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
     rng = np.random.default_rng(0)
     clip = clip_of(list(rng.integers(0, 4, (20, 13, 17)).astype(np.uint8)))
     return study.Study(PROFILES["mini"], tmp_path, Dataset("toy", "val", tuple("abcd"), (clip,)), "micro")

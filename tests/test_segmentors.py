@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from seeded import assert_digest, seeded, seeded_features, seeded_head, seeded_input
 
-from lib.data import DataError, DataMissingError
+from lib.clips.errors import DataError, DataMissingError
 from lib.segmentors import build, load, names, start_from
 from lib.segmentors.mit import WIDTHS, MiT
 from lib.segmentors.segformer import MLPDecoder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from seeded import assert_digest, seeded, seeded_features, seeded_head, seeded_input
 
-from lib.data import DataError
+from lib.clips.errors import DataError
 from lib.segmentors import build, load, names
 from lib.segmentors.cffm import bias_index, fine_offsets, gather, square
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from seeded import assert_digest, seeded_features, seeded_head
 
-from lib.data import DataError
+from lib.clips.errors import DataError
 from lib.segmentors import build, load, names
 from lib.segmentors.mrcfa import select, take
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from toy import make_dataset, picture
 
-from lib.data import read_predictions, write_labels
+from lib.clips.folders import read_predictions
+from lib.clips.images import write_labels
 from lib.progress import quiet
 from lib.segmentors import build
 from lib.segmentors.predict import (

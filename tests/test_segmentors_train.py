@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from toy import make_dataset, picture, truth
 
-from lib.data import VOID, Clip, DataError, Dataset, write_labels
+from lib.clips.clip import Clip, Dataset
+from lib.clips.errors import DataError
+from lib.clips.images import write_labels
+from lib.config import VOID
 from lib.segmentors import build, load, read_weights
 from lib.segmentors import train as trainer
 from lib.segmentors.crops import Frames, augment, jitter, make_batch

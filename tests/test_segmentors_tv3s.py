@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from seeded import assert_digest, seeded, seeded_features, seeded_head
 
-from lib.data import DataError
+from lib.clips.errors import DataError
 from lib.segmentors import build, load, names
 from lib.segmentors.tv3s import Mamba, VideoStates, by_doubling, in_turn, scan, sequences
 

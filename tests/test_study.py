@@ -13,12 +13,18 @@ import numpy as np
 import pytest
 from toy import clip_of
 
-from lib import scores, study, tables
-from lib.config import MaskletSettings
-from lib.data import VOID, DataMissingError, Predictions, write_labels
+from lib import paths, study, tables
+from lib.clips.clip import Predictions
+from lib.clips.errors import DataMissingError
+from lib.clips.images import write_labels
+from lib.config import VOID, MaskletSettings
 from lib.masklets import FrameMasklets, Masklets
-from lib.paths import DATA, ROOT
+from lib.paths import EMBEDDED, ROOT
 from lib.refiner import refine_frame
+from lib.study import predictions as predicting
+from lib.study import scores
+from lib.study import segment as segmenting
+from lib.study import study as study_file
 
 
 @pytest.fixture
@@ -36,19 +42,19 @@ def mini(tmp_path, monkeypatch):
 
     root = tmp_path / "mini"
     for name in ("val_000", "val_001"):
-        shutil.copytree(DATA / "mini" / "data" / name, root / "data" / name)
+        shutil.copytree(EMBEDDED / "mini" / "data" / name, root / "data" / name)
     (root / "val.txt").write_text("val_000\nval_001\n")
-    monkeypatch.setattr(study, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(study, "_cut", cut)
-    monkeypatch.setattr(study, "workers", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(segmenting, "workers", lambda *_: ThreadPoolExecutor(1))
     return study.open_study("mini", str(root)), calls, root
 
 
 def test_masklets_are_cut_once_per_clip_and_setting(mini):
     run, calls, _ = mini
     wide, narrow = MaskletSettings(), MaskletSettings(window=8)
-    study.cut(run, (wide,))
-    study.cut(run, (wide, narrow))
+    segmenting.cut(run, (wide,))
+    segmenting.cut(run, (wide, narrow))
     assert sorted(calls, key=str) == sorted(
         [(c, s) for c in ("val_000", "val_001") for s in (wide, narrow)], key=str
     )
@@ -57,10 +63,10 @@ def test_masklets_are_cut_once_per_clip_and_setting(mini):
 
 def test_changed_frames_are_cut_again(mini):
     run, calls, root = mini
-    study.cut(run)
+    segmenting.cut(run)
     origin = root / "data" / "val_000" / "origin"
     shutil.copy(origin / "00000020.jpg", origin / "00000021.jpg")
-    study.cut(study.open_study("mini", str(root)))
+    segmenting.cut(study.open_study("mini", str(root)))
     assert [name for name, _ in calls] == ["val_000", "val_001", "val_000"]
 
 
@@ -69,25 +75,25 @@ def test_few_clips_of_an_ablation_are_several_jobs_each(mini, monkeypatch):
     run, _, _ = mini
     jobs, cut, settings = (
         [],
-        study._cut,
+        segmenting._cut,
         (MaskletSettings(), MaskletSettings(window=8), MaskletSettings(iou=0.5), MaskletSettings(grid=8)),
     )
-    monkeypatch.setattr(study, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
-    monkeypatch.setattr(study.os, "cpu_count", lambda: 2)
-    study.cut(run, settings)
+    monkeypatch.setattr(segmenting, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
+    monkeypatch.setattr(segmenting.os, "cpu_count", lambda: 2)
+    segmenting.cut(run, settings)
     assert jobs == [
         (name, part)
         for name in ("val_000", "val_001")
         for part in (settings[1:2], settings[::2], settings[3:])
     ]
-    there = [study.cut(run, settings[:1])[settings[0]][name] for name in ("val_000", "val_001")]
-    monkeypatch.setattr(study, "_cut", lambda job: (there.remove(*job[3]), cut(job)))
-    study.cut(run, (settings[0], MaskletSettings(iou=0.4)))
+    there = [segmenting.cut(run, settings[:1])[settings[0]][name] for name in ("val_000", "val_001")]
+    monkeypatch.setattr(segmenting, "_cut", lambda job: (there.remove(*job[3]), cut(job)))
+    segmenting.cut(run, (settings[0], MaskletSettings(iou=0.4)))
     assert there == [], "what is there is handed on"
-    monkeypatch.setattr(study, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
-    monkeypatch.setattr(study, "CACHE", study.CACHE / "another")
-    monkeypatch.setattr(study.os, "cpu_count", lambda: 1)
-    study.cut(run, settings)
+    monkeypatch.setattr(segmenting, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
+    monkeypatch.setattr(paths, "CACHE", paths.CACHE / "another")
+    monkeypatch.setattr(segmenting.os, "cpu_count", lambda: 1)
+    segmenting.cut(run, settings)
     assert jobs[6:] == [("val_000", settings), ("val_001", settings)]
 
 
@@ -95,7 +101,7 @@ def test_workers_end_with_their_parent(tmp_path):
     """A parent that is killed cannot say goodbye: its worker has to notice."""
     script = tmp_path / "parent.py"
     script.write_text("""import os, time
-from lib.progress import workers
+from lib.workers import workers
 if __name__ == "__main__":
     with workers(1) as executor:
         print(executor.submit(os.getpid).result(), flush=True)
@@ -124,14 +130,16 @@ def test_unknown_profile_and_absent_data():
 
 def test_rows_without_inputs_say_why_and_measure_nothing():
     """The vspw profile on data that is there, but with no predictions of any model."""
-    table, not_run, differences = tables.refiner_table(study.open_study("vspw", str(DATA / "mini"), "micro"))
+    table, not_run, differences = tables.refiner_table(
+        study.open_study("vspw", str(EMBEDDED / "mini"), "micro")
+    )
     assert table.measured.isna().all() and differences == {}
     assert len(not_run) == len(table) / len(tables.METRICS) == 26
     assert "data/predictions/vspw/cffm-b1" in not_run["SAM2-CFFM", "MiT-B1", ""]
     row = table[(table.method == "SAM2-CFFM") & (table.backbone == "MiT-B1")].set_index("metric")
     assert row.paper["mIoU"] == 40.3 and np.isnan(row.paper["mVC8_eq4"])
     with pytest.raises(study.NotRun, match="tv3s-b5"):
-        study.example(study.open_study("vspw", str(DATA / "mini"), "micro"))
+        study.example(study.open_study("vspw", str(EMBEDDED / "mini"), "micro"))
 
 
 def test_true_regions_bound_what_masks_can_do():
@@ -190,17 +198,18 @@ def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
         for clip in run.dataset.clips
         for frame in clip.frames
     ]
-    monkeypatch.setattr(study, "_predict", empty)
+    monkeypatch.setattr(predicting, "_predict", empty)
     tables.refiner_rows(run, "segformer-n0")
     code = f"""if True:
         import sys
-        from lib import plots, provenance, report, study, tables
+        from lib import plots, report, study, tables
+        from lib.report import provenance
         from lib.config import MaskletSettings
         provenance._may_have_gpu = lambda: False  # to name one, torch must be asked
         run = study.open_study("mini", {str(root)!r})
         assert len(tables.refiner_rows(run, "segformer-n0")) == 4 and tables.record(run, MaskletSettings())["device"]
         print([name for name in ("torch", "torchvision", "sam2") if name in sys.modules])"""
-    environ = {**os.environ, "SAM2VSS_CACHE": str(study.CACHE)}
+    environ = {**os.environ, "SAM2VSS_CACHE": str(paths.CACHE)}
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environ
@@ -214,6 +223,6 @@ def test_label_maps_of_a_small_data_set_are_read_once(mini, monkeypatch):
     clip = run.dataset.clips[0]
     assert clip.truth(0) is clip.truth(0) and not clip.truth(0).flags.writeable
     assert pickle.loads(pickle.dumps(clip)).truth(0).tolist() == clip.truth(0).tolist()
-    monkeypatch.setattr(study, "KEPT_BYTES", 10**6)
+    monkeypatch.setattr(study_file, "KEPT_BYTES", 10**6)
     clip = study.open_study("mini", str(root)).dataset.clips[0]
     assert clip.truth(0) is not clip.truth(0)

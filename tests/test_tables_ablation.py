@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
+from lib import paths, tables
 from lib import study as studies
-from lib import tables
-from lib.config import MaskletSettings, Profile
-from lib.data import Clip, Dataset, Predictions
+from lib.clips.clip import Clip, Dataset, Predictions
+from lib.config import MaskletSettings
 from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.metrics import summarise
-from lib.paper import read_paper_table
+from lib.study import segment as segmenting
+from lib.study.profiles import Profile
 from lib.tables import ablation
+from lib.tables.paper import read_paper_table
 
 NAN = float("nan")
 SIZE, N_FRAMES = (13, 17), 20  # 16 frames or fewer would not be scored
@@ -69,9 +71,9 @@ def run(tmp_path, monkeypatch):
             return predictions
         raise studies.NotRun(f"no weights of {name}")
 
-    monkeypatch.setattr(studies, "CACHE", tmp_path)
-    monkeypatch.setattr(studies, "_cut", cut)
-    monkeypatch.setattr(studies, "workers", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(segmenting, "workers", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(ablation, "predictions_of", predictions_of)
     profile = Profile(
         "toy", "toy", "vspw", "", ablation_clips=2, models=(("a-0", "A", "0"), ("b-1", "B", "1"))

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from lib import report
-from lib.paths import DATA
-from lib.study import NotRun, open_study
-from lib.tables import changes
-from lib.tables.changes import BORDERS, measured_changes
-from lib.tables.claims import PARTS, SCORES, claims_table, forest_rows, judge, ledger
+from lib.claims import changes
+from lib.claims.changes import BORDERS, measured_changes
+from lib.claims.ledger import PARTS, SCORES, claims_table, forest_rows, judge, ledger
+from lib.paths import EMBEDDED
+from lib.study.study import NotRun, open_study
 
 NAN = float("nan")
 UP, STILL = (2.0, 1.0, 3.0), (0.1, -0.2, 0.4)
@@ -21,7 +21,7 @@ UP, STILL = (2.0, 1.0, 3.0), (0.1, -0.2, 0.4)
 def study(tmp_path):
     root = tmp_path / "mini"
     for name in ("val_000", "val_001"):
-        shutil.copytree(DATA / "mini" / "data" / name, root / "data" / name)
+        shutil.copytree(EMBEDDED / "mini" / "data" / name, root / "data" / name)
     (root / "val.txt").write_text("val_000\nval_001\n")
     return open_study("mini", str(root))
 
@@ -99,7 +99,7 @@ def test_a_profile_without_inputs_runs_nothing(monkeypatch):
 
     for name in ("refiner_table", "cross_table", "ablation_table", "segmentor_table"):
         monkeypatch.setattr(changes, name, raises)
-    found, not_run = measured_changes(open_study("vspw", str(DATA / "mini"), "micro"))
+    found, not_run = measured_changes(open_study("vspw", str(EMBEDDED / "mini"), "micro"))
     assert found == {} and set(not_run) == set(PARTS) and not_run["grid"] == "nothing here"
     findings = judge(found, not_run)
     assert {f.verdict for f in findings} == {"not run"} and forest_rows(findings) == []

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lib import report
+from lib.claims.changes import BORDERS
+from lib.claims.ledger import CLAIMS, PARTS, SCORES, claims_notes, claims_table, forest_rows, judge, ledger
 from lib.config import MaskletSettings
 from lib.metrics import count_clip, summarise
-from lib.paper import printed_changes, read_paper
-from lib.study import open_study
-from lib.tables.changes import BORDERS
-from lib.tables.claims import CLAIMS, PARTS, SCORES, claims_notes, claims_table, forest_rows, judge, ledger
+from lib.study.study import open_study
+from lib.tables.paper import printed_changes, read_paper
 from lib.tables.rows import MARGIN, contrast, verdict
 
 NAN = float("nan")

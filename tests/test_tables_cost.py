@@ -8,12 +8,15 @@ import pytest
 from pycocotools import mask as coco
 from toy import make_dataset
 
-from lib import flops, sam, study, tracker
+from lib import paths, sam
 from lib.config import MaskletSettings, Shortcuts
+from lib.cost import flops
+from lib.cost import measure as measuring
+from lib.cost import table as costs
 from lib.plots.cost import cost as cost_figure
-from lib.report import COLUMNS, markdown
-from lib.study import open_study
-from lib.tables import cost as costs
+from lib.report.text import COLUMNS, markdown
+from lib.sam import track as tracker
+from lib.study.study import open_study
 from lib.tables import shortcuts_table
 
 LOOSE = MaskletSettings(window=2, grid=2, iou=0.0, stability=0.0)
@@ -27,7 +30,9 @@ def micro():
 def test_stages_are_all_the_time_there_is(micro):
     clip = make_dataset(frames=3).clips[0]
     found = costs.measure(micro, clip, LOOSE, 2, n_objects=3)
-    assert (found.frames, found.masklets) == (2, 3) and all(found.seconds[stage] > 0 for stage in costs.TIMED)
+    assert (found.frames, found.masklets) == (2, 3) and all(
+        found.seconds[stage] > 0 for stage in measuring.TIMED
+    )
     assert 0.7 * found.whole_s < sum(found.seconds.values()) <= found.whole_s
     assert np.isnan(found.peak_bytes) or found.peak_bytes > 1e8
 
@@ -47,20 +52,20 @@ def test_wrong_number_of_objects(micro):
 
 @pytest.mark.parametrize("n", [1, 3, 8])
 def test_grid_cells_are_apart_and_hold_pixels(n):
-    masks = coco.decode(costs.grid_cells(n, (13, 17)))
+    masks = coco.decode(measuring.grid_cells(n, (13, 17)))
     assert masks.shape == (13, 17, n) and masks.any((0, 1)).all() and masks.sum(2).max() == 1
 
 
 def test_peak_memory_is_of_this_measurement_alone():
-    costs.reset_peak()
-    before = costs.read_peak()
+    measuring.reset_peak()
+    before = measuring.read_peak()
     if np.isnan(before):
         pytest.skip("the system tells no peak")
     held = np.ones(50_000_000, np.uint8)
-    assert costs.read_peak() - before > 4e7
+    assert measuring.read_peak() - before > 4e7
     del held
-    costs.reset_peak()
-    assert costs.read_peak() - before < 4e7
+    measuring.reset_peak()
+    assert measuring.read_peak() - before < 4e7
 
 
 def test_masklets_that_the_papers_speed_leaves_room_for():
@@ -74,7 +79,7 @@ def test_masklets_that_the_papers_speed_leaves_room_for():
 
 def test_table_and_figure(monkeypatch, tmp_path):
     monkeypatch.setattr(sam, "has_gpu", lambda: False)
-    monkeypatch.setattr(study, "CACHE", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
     run = open_study("mini")
     run = replace(run, dataset=replace(run.dataset, clips=make_dataset(frames=2, size=(26, 34)).clips))
     table, not_run, notes = costs.cost_table(run, LOOSE, [1, 2], [1], 2)
@@ -117,7 +122,7 @@ def test_table_and_figure(monkeypatch, tmp_path):
 
 
 def test_shortcuts_beside_exact(monkeypatch, tmp_path):
-    monkeypatch.setattr(study, "CACHE", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
     run = open_study("mini")
     run = replace(
         run,

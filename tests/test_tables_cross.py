@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from lib import report, tables
+from lib import paths, report, tables
 from lib import study as studies
-from lib.bootstrap import draw
-from lib.config import MaskletSettings, Profile
-from lib.data import VOID, Clip, DataMissingError, Dataset, Predictions
+from lib.claims import changes
+from lib.clips.clip import Clip, Dataset, Predictions
+from lib.clips.errors import DataMissingError
+from lib.config import VOID, MaskletSettings
+from lib.intervals import draw
 from lib.masklets import FrameMasklets, Masklets, as_text
-from lib.paper import read_paper_table, vipseg_name
-from lib.paths import DATA
-from lib.tables import changes, cross, refiner
+from lib.paths import EMBEDDED
+from lib.study import predictions as predicting
+from lib.study import segment as segmenting
+from lib.study.profiles import Profile
+from lib.tables import cross, refiner
+from lib.tables.paper import read_paper_table, vipseg_name
 
 SIZE, N_FRAMES, BUSY = (13, 17), 20, 7  # in frame BUSY the hole is larger
 
@@ -71,10 +76,10 @@ def run(tmp_path, monkeypatch):
             raise studies.NotRun(f"no predictions of {name}")
         return predictions
 
-    monkeypatch.setattr(studies, "CACHE", tmp_path)
-    monkeypatch.setattr(studies, "_cut", cut)
-    monkeypatch.setattr(studies, "workers", lambda *_: ThreadPoolExecutor(1))
-    monkeypatch.setattr(studies, "predictions_of", predictions_of)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(segmenting, "workers", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(predicting, "predictions_of", predictions_of)
     monkeypatch.setattr(refiner, "predictions_of", predictions_of)
     profile = Profile(
         "toy",
@@ -221,8 +226,8 @@ def test_without_a_second_data_set_every_row_says_why(run, tmp_path, monkeypatch
         and set(not_run.values()) == {"the toy profile has no second data set"}
     )
     assert len(report.wide(table, not_run)) == len(not_run) == 8 and table.paper.notna().sum() == 8 * 4
-    monkeypatch.setattr(studies, "DATA", tmp_path)
-    first = replace(studies.open_study("vspw", str(DATA / "mini")), checkpoint="micro")
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    first = replace(studies.open_study("vspw", str(EMBEDDED / "mini")), checkpoint="micro")
     second, why = tables.open_cross(first)
     assert second is None and "check --profile vipseg" in why
     with pytest.raises(DataMissingError, match="nowhere"):  # a folder that was named is not passed over

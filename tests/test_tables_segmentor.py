@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import toy_segmentor
 
-from lib import fit, plots, report, study, tables
+from lib import plots, report, study, tables
 from lib.config import ClassifierConfig
+from lib.study import classifiers as fit
 from lib.tables import segmentor
 
 QUICK = tables.SegmentorSettings(
@@ -153,7 +154,7 @@ def test_who_fills(run):
 
 def test_counts_and_classes_come_from_the_cache(run, monkeypatch):
     first, _, _ = tables.segmentor_table(run, QUICK)
-    monkeypatch.setattr("lib.scores.count_clip", None)
+    monkeypatch.setattr("lib.study.scores.count_clip", None)
     monkeypatch.setattr(fit.isam2, "classify", None)
     again, _, _ = tables.segmentor_table(run, QUICK)
     pd.testing.assert_frame_equal(first, again)

@@ -11,10 +11,13 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from stock import propose as stock_propose
 from stock import track as stock_track
 
-from lib import masklets, pixels, sam, tracker
+from lib import masklets, sam
+from lib.clips.clip import Clip
 from lib.config import MaskletSettings, Shortcuts
-from lib.data import Clip
 from lib.mini.scenes import make_scene, render
+from lib.sam import fast, pixels, propose
+from lib.sam import segment as segmenting
+from lib.sam import track as tracker
 
 LOOSE = MaskletSettings(window=3, grid=8, iou=0.4, stability=0.5)
 
@@ -62,7 +65,7 @@ def assert_equal(found: masklets.Masklets, reference: list[np.ndarray], at_least
 
 
 def test_equals_stock_on_the_micro_model(frames, micro, predictor, tmp_path):
-    found = masklets.segment(micro, clip_of(frames), LOOSE, objects_per_batch=4)
+    found = segmenting.segment(micro, clip_of(frames), LOOSE, objects_per_batch=4)
     assert_equal(found, stock_track(predictor, frames, LOOSE, tmp_path), at_least=20)
 
 
@@ -71,10 +74,10 @@ def test_equals_stock_on_an_official_configuration(frames, tmp_path):
     positions of pointers."""
     setting = MaskletSettings(window=3, grid=1, iou=0.0, stability=0.0)
     torch.manual_seed(0)
-    model = sam.quicken(sam.official("tiny")).eval()
+    model = fast.quicken(sam.official("tiny")).eval()
     predictor = sam.official("tiny", "sam2.sam2_video_predictor.SAM2VideoPredictor").eval()
     predictor.load_state_dict(model.state_dict())
-    found = masklets.segment(model, clip_of(frames[:2]), setting)
+    found = segmenting.segment(model, clip_of(frames[:2]), setting)
     reference = stock_track(predictor, frames[:2], setting, tmp_path)
     assert_equal(found, reference, at_least=1)
     assert 0.01 < reference[1].mean() < 0.99, "masks of all or nothing compare nothing"
@@ -103,9 +106,9 @@ def test_shared_settings_equal_each_alone(frames, micro):
     )
     varied += [{"window": w, "iou": 0.4, "stability": 0.4} for w in (2, 3)]
     settings = (base, *(replace(base, **fields) for fields in varied))
-    together = masklets.segment_all(micro, clip_of(frames), settings)
+    together = segmenting.segment_all(micro, clip_of(frames), settings)
     for setting, shared in zip(settings, together):
-        alone = masklets.segment(micro, clip_of(frames), setting)
+        alone = segmenting.segment(micro, clip_of(frames), setting)
         assert shared.settings == setting
         for t in range(len(frames)):
             assert (
@@ -137,12 +140,12 @@ def test_what_is_known_is_not_tracked_again(frames, micro, monkeypatch):
     base = MaskletSettings(window=4, grid=5)
     settings = tuple(replace(base, **fields) for fields in ({}, {"window": 2}, {"iou": 0.4}, {"grid": 4}))
     found = {}
-    known = masklets.segment_all(micro, clip_of(frames), settings[:1])
+    known = segmenting.segment_all(micro, clip_of(frames), settings[:1])
     # those of another model, say
     others = [replace(m, frames=tuple(replace(f, iou=f.iou[::-1]) for f in m.frames)) for m in known]
     for name, given in (("alone", ()), ("known", known), ("others", others)):
         tracked.clear()
-        found[name] = masklets.segment_all(micro, clip_of(frames), settings, known=given), sorted(tracked)
+        found[name] = segmenting.segment_all(micro, clip_of(frames), settings, known=given), sorted(tracked)
     assert found["others"][1] == found["alone"][1] != found["known"][1]
     less = sum(n for _, n in found["alone"][1]) - sum(n for _, n in found["known"][1])
     assert less == len(known[0].frames[0].ids) + len(known[0].frames[4].ids) > 4, "of both its windows"
@@ -152,17 +155,17 @@ def test_what_is_known_is_not_tracked_again(frames, micro, monkeypatch):
                 assert (a.start, a.ids, a.iou, a.stability) == (b.start, b.ids, b.iou, b.stability)
                 assert not a.ids or ious(first.masks(t), again.masks(t)).min() >= 0.999
     tracked.clear()
-    assert masklets.segment_all(micro, clip_of(frames), settings[:1], known=known) == known and not tracked
+    assert segmenting.segment_all(micro, clip_of(frames), settings[:1], known=known) == known and not tracked
 
 
 def test_ids_are_new_in_each_window(frames, micro):
-    found = masklets.segment(micro, clip_of(frames), LOOSE)
+    found = segmenting.segment(micro, clip_of(frames), LOOSE)
     first, second = set(found.frames[0].ids), set(found.frames[3].ids)
     assert found.frames[2].ids == found.frames[0].ids and not first & second
 
 
 def test_nothing_found_is_no_error(frames, micro):
-    found = masklets.segment(micro, clip_of(frames[:2]), MaskletSettings(iou=1.0))
+    found = segmenting.segment(micro, clip_of(frames[:2]), MaskletSettings(iou=1.0))
     assert [f.ids for f in found.frames] == [(), ()] and found.masks(0).shape == (0, 240, 427)
 
 
@@ -196,7 +199,8 @@ def test_what_is_computed_once_for_all_is_what_each_would_compute(frames, micro,
     assert not [
         name for name, module in micro.named_modules() if {"_forward_sa", "forward"} & vars(module).keys()
     ], "the model is left as it was"
-    monkeypatch.setattr(tracker, "_once", lambda *functions: nullcontext())
+    for module in (tracker, propose):
+        monkeypatch.setattr(module, "once", lambda *functions: nullcontext())
     for found, each in zip(once, logits_of(micro, frames, 3)):
         torch.testing.assert_close(found, each, rtol=1e-3, atol=1e-3)
     each = tracker.propose(micro, frames[0], [LOOSE])
@@ -228,7 +232,7 @@ def test_clean_fills_holes_and_drops_specks():
 
 
 def test_clean_is_off_unless_asked_for(frames, micro):
-    plain, cleaned = masklets.segment_all(
+    plain, cleaned = segmenting.segment_all(
         micro,
         clip_of(frames[:1]),
         (MaskletSettings(iou=0.3, stability=0.3), MaskletSettings(iou=0.3, stability=0.3, clean_px=60)),
@@ -240,21 +244,21 @@ def test_clean_is_off_unless_asked_for(frames, micro):
 
 def test_every_second_frame_keeps_its_masks_for_the_next(frames, micro):
     clip, setting = clip_of(frames), replace(LOOSE, window=4)
-    thin = masklets.segment(micro, clip_of(frames[::2]), replace(LOOSE, window=2))
-    found = masklets.segment(micro, clip, setting, every=2)
+    thin = segmenting.segment(micro, clip_of(frames[::2]), replace(LOOSE, window=2))
+    found = segmenting.segment(micro, clip, setting, every=2)
     assert (len(found), found.settings) == (5, setting) and [f.start for f in found.frames] == [0, 0, 0, 0, 4]
     assert [(f.ids, f.rles) for f in found.frames] == [
         (thin.frames[t // 2].ids, thin.frames[t // 2].rles) for t in range(5)
     ]
     with pytest.raises(ValueError, match="multiples"):
-        masklets.segment(micro, clip, LOOSE, every=2)
+        segmenting.segment(micro, clip, LOOSE, every=2)
 
 
 def test_fewer_memories_change_nothing_until_there_are_more(frames, micro):
     """With one memory, frame 2 still sees frame 1 and the prompt; frame 3 misses frame 1."""
     setting = replace(LOOSE, window=5)
     exact, less = (
-        masklets.segment(model, clip_of(frames), setting)
+        segmenting.segment(model, clip_of(frames), setting)
         for model in (micro, sam.load("micro", "cpu", Shortcuts(memories=1)))
     )
     same = [ious(exact.masks(t), less.masks(t)).min() for t in range(5)]
@@ -263,5 +267,5 @@ def test_fewer_memories_change_nothing_until_there_are_more(frames, micro):
 
 def test_a_smaller_input_still_finds_things(frames):
     small = sam.load("micro", "cpu", Shortcuts(input_px=128))
-    found = masklets.segment(small, clip_of(frames[:2]), LOOSE)
+    found = segmenting.segment(small, clip_of(frames[:2]), LOOSE)
     assert small.image_size == 128 and len(found.frames[0].ids) >= 3 and found.masks(1).any((1, 2)).sum() >= 3

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lib import sam
-from lib.checkpoints import MICRO_WEIGHTS
-from lib.mini import pool, quality, train_sam
 from lib.mini.scenes import SEEDS, make_scene
-from lib.mini.train_sam import Phase
+from lib.mini.training import pool, quality, train_sam
+from lib.mini.training.train_sam import Phase
+from lib.sam.checkpoints import MICRO_WEIGHTS
 
 
 @pytest.fixture(scope="module")

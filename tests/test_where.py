@@ -10,11 +10,12 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from toy import clip_of
 
-from lib import plots, study
-from lib.config import PROFILES
-from lib.data import VOID, Dataset, Predictions
+from lib import paths, plots, study
+from lib.clips.clip import Dataset, Predictions
+from lib.config import VOID
 from lib.masklets import FrameMasklets, Masklets
 from lib.metrics import count_clip, per_class, per_clip
+from lib.study.profiles import PROFILES
 from lib.tables import where as tables_where
 from lib.tables.where import Details, by_class, by_clip, by_distance, detail_notes, details, examples
 
@@ -60,7 +61,7 @@ def run(tmp_path, monkeypatch):
 
     empty = {c.name: Masklets(c.name, SIZE, None, (FrameMasklets(0, (), (), (), ()),) * N) for c in clips}
     files = {c.name: tmp_path / c.name for c in clips}
-    monkeypatch.setattr(study, "CACHE", tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
     monkeypatch.setattr(tables_where, "predictions_of", predictions_of)
     monkeypatch.setattr(tables_where, "cut", lambda run, settings: {settings[0]: files})
     monkeypatch.setattr(tables_where, "masklets_of", lambda run, clip, settings: empty[clip.name])

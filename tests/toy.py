@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from lib.data import VOID, Clip, Dataset
+from lib.clips.clip import Clip, Dataset
+from lib.config import VOID
 
 
 def picture(i, size=(64, 96)):

@@ -6,11 +6,15 @@ from functools import partial
 import numpy as np
 from pycocotools import mask as coco
 
-from lib import encoders, fit, isam2, study
-from lib.config import Profile
-from lib.data import VSPW_CLASSES, Clip, Dataset, Predictions
+from lib import isam2, paths, study
+from lib.clips.clip import Clip, Dataset, Predictions
+from lib.clips.datasets import VSPW_CLASSES
 from lib.files import digest
 from lib.masklets import FrameMasklets, Masklets, as_text
+from lib.study import classifiers as fit
+from lib.study import features as encoders
+from lib.study import segment as segmenting
+from lib.study.profiles import Profile
 
 SIZE, FRAMES = (13, 17), 18
 MODELS = (("segformer-n0", "Segformer", "MiT-N0"), ("segformer-n1", "Segformer", "MiT-N1"))
@@ -83,11 +87,11 @@ def make(tmp_path, monkeypatch, models=MODELS):
     (tmp_path / "data" / "toy" / "weights").mkdir(parents=True)
     for name, *_ in models:
         (tmp_path / "data" / "toy" / "weights" / f"{name}.safetensors").write_bytes(name.encode())
-    monkeypatch.setattr(study, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(study, "DATA", tmp_path / "data")
-    monkeypatch.setattr(fit, "DATA", tmp_path / "data")
-    monkeypatch.setattr(study, "_cut", cut)
-    monkeypatch.setattr(fit, "_load_sam", lambda checkpoint: None)
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "EMBEDDED", tmp_path / "data")
+    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(fit, "load_cached_sam", lambda checkpoint: None)
     monkeypatch.setattr(fit, "_encoder", encoder)
     monkeypatch.setattr(fit, "train_split", lambda run: dataset("train", 6, 4))
     monkeypatch.setattr(encoders, "proposals", lambda model: masks)

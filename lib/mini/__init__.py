@@ -1,0 +1,1 @@
+"""The embedded profile: drawn scenes in the layouts of VSPW and VIPSeg."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from lib.data import VSPW_CLASSES
-from lib.mini import sprites
+from ..clips.datasets import VSPW_CLASSES
+from . import sprites
 
 SIZE = (240, 427)  # height, width: half of VSPW's 480x853
 # first seed of a split: at most 10,000 scenes each

@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lib.data import PALETTE, VOID, VSPW_CLASSES
+from ..clips.datasets import VSPW_CLASSES
+from ..clips.images import PALETTE
+from ..config import VOID
 
 # of the drawn classes those that VIPSeg tells apart by instance; the others are stuff, one segment a class
 THINGS = ("car", "person", "ball")

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lib.data import VOID
-from lib.files import write_json
-from lib.mini import scenes, sprites, tubes
-from lib.mini.scenes import CLASS_ID, SEEDS, Look, make_scene, render
-from lib.mini.tubes import THINGS, Tubes
+from ..config import VOID
+from ..files import write_json
+from . import scenes, sprites, tubes
+from .scenes import CLASS_ID, SEEDS, Look, make_scene, render
+from .tubes import THINGS, Tubes
 
 LOOK = Look(
     pan_px=(4.0, 8.0),

@@ -18,23 +18,14 @@ Knows nothing of models. Figures never enter pyplot's registry, so there is none
 the one that ends a cell.
 """
 
-from lib.plots.charts import before_after
-from lib.plots.clips import (
-    gallery,
-    largest_difference,
-    masklet_overlay,
-    masklet_sheet,
-    overlay,
-    sheet,
-    strip,
-    viewer,
-)
-from lib.plots.cost import cost
-from lib.plots.curves import ablation_curve
-from lib.plots.forest import forest
-from lib.plots.segmentor import segmentor
-from lib.plots.style import CLASS_COLOURS, ROLES, class_palette
-from lib.plots.where import accuracy_by_distance, gain_by_class, score_by_clip
+from .charts import before_after
+from .clips import gallery, largest_difference, masklet_overlay, masklet_sheet, overlay, sheet, strip, viewer
+from .cost import cost
+from .curves import ablation_curve
+from .forest import forest
+from .segmentor import segmentor
+from .style import CLASS_COLOURS, ROLES, class_palette
+from .where import accuracy_by_distance, gain_by_class, score_by_clip
 
 __all__ = [
     "CLASS_COLOURS",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lib.plots.style import FONT, GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
+from .style import FONT, GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
 
 
 def _by_model(

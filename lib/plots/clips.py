@@ -14,9 +14,11 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from lib.data import VOID, VSPW_CLASSES, Clip
-from lib.masklets import Masklets
-from lib.plots.style import (
+from ..clips.clip import Clip
+from ..clips.datasets import VSPW_CLASSES
+from ..config import VOID
+from ..masklets import Masklets
+from .style import (
     GAP,
     GREY,
     STYLE,

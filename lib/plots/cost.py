@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from lib.plots.style import FONT, INK, STYLE, WIDTH_PX, add_axes, new_figure, write
+from .style import FONT, INK, STYLE, WIDTH_PX, add_axes, new_figure, write
 
 STAGE_COLOURS = {"encoder": "#56B4E9", "proposals": "#E69F00", "tracking": "#0072B2", "vote": "#009E73"}
 SWEEPS = {"objects": "objects tracked", "window": "window, in frames"}

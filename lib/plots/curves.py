@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lib.plots.style import INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
+from .style import INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
 
 BAND = "#E8E8E8"  # behind the default
 BLOCK_PX, PANEL_PX = 390, 230  # height of a row of panels with its heading, and of the panels alone

@@ -9,9 +9,9 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lib.bootstrap import shown
-from lib.plots.charts import dot
-from lib.plots.style import GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
+from ..report.text import shown
+from .charts import dot
+from .style import GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
 
 VERDICTS = {  # verdict: (colour, marker, filled)
     "holds": (ROLES["refined"][2], "D", True),

@@ -9,8 +9,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lib.plots.charts import dot, panels
-from lib.plots.style import ROLES, STYLE, new_figure, write
+from .charts import dot, panels
+from .style import ROLES, STYLE, new_figure, write
 
 WAYS = {  # how a row is made: (legend, colour, marker), from the top down in a group
     "base": ("base model as predicted", *ROLES["base"][2:]),

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib.data import VOID, VSPW_CLASSES
+from ..clips.datasets import VSPW_CLASSES
+from ..config import VOID
 
 WIDTH_PX, DPI, GAP = 1700, 150, 8  # twice the width that a README shows; GAP between pictures, in pixels
 INK, GREY = "#333333", "#777777"

@@ -10,20 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lib.bootstrap import signed
-from lib.plots.charts import dot
-from lib.plots.style import (
-    GREY,
-    INK,
-    ROLES,
-    STYLE,
-    WIDTH_PX,
-    add_axes,
-    class_name,
-    new_figure,
-    nothing,
-    write,
-)
+from ..report.text import signed
+from .charts import dot
+from .style import GREY, INK, ROLES, STYLE, WIDTH_PX, add_axes, class_name, new_figure, nothing, write
 
 BEFORE, AFTER = ROLES["base"][2], ROLES["refined"][2]
 CHANGE_PX = 84  # for the change, right of each panel

@@ -19,11 +19,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from lib.files import DataError, DataMissingError, problem
-from lib.segmentors.cffm import CFFM
-from lib.segmentors.mrcfa import MRCFA
-from lib.segmentors.segformer import SegFormer
-from lib.segmentors.tv3s import TV3S
+from ..clips.errors import DataError, DataMissingError, problem
+from .cffm import CFFM
+from .mrcfa import MRCFA
+from .segformer import SegFormer
+from .tv3s import TV3S
 
 # each is called with (width, n_classes, **options)
 MODELS = {"segformer": SegFormer, "cffm": CFFM, "mrcfa": MRCFA, "tv3s": TV3S}

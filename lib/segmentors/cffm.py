@@ -9,8 +9,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from lib.segmentors.mit import MiT, init_weights
-from lib.segmentors.segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
+from .mit import MiT, init_weights
+from .segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
 
 WINDOW = 7  # tokens of 1/8 of the image, per side of a window
 # the authors configured no others of the published widths

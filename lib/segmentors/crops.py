@@ -3,16 +3,16 @@
 import cv2
 import numpy as np
 
-from lib.data import VOID
-from lib.files import DataError, problem
-from lib.segmentors.predict import BACK, MEAN
+from ..clips.errors import DataError, problem
+from ..config import VOID
+from .predict import BACK, MEAN
 
 
 class Frames:
     """The labelled frames of a data set, kept in memory if they are small.
 
     Args:
-        dataset: `lib.data.Dataset` with truth.
+        dataset: `lib.clips.clip.Dataset` with truth.
         n_frames: that a model looks at to segment one, see `lib.segmentors.predict.references`.
         memory_mb: what may be kept, in megabytes.
     """

@@ -8,8 +8,8 @@ token's features.
 import torch.nn as nn
 import torch.nn.functional as F
 
-from lib.segmentors.mit import MiT, init_weights, to_image, to_tokens
-from lib.segmentors.segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
+from .mit import MiT, init_weights, to_image, to_tokens
+from .segformer import FRAMES, ClipHead, halve, head_options, input_scale, pointwise
 
 TOP = 5  # places of the target whose affinities make a token's score
 # fraction of tokens; the authors configured no other published widths

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lib.data import write_labels
-from lib.progress import progress, side_by_side
+from ..clips.images import write_labels
+from ..progress import progress
+from ..workers import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -259,7 +260,7 @@ def predict(
     Args:
         model: of `lib.segmentors.build`; it is put into evaluation mode and, if `device` is given, moved
             there.
-        dataset: `lib.data.Dataset`; truth is not needed.
+        dataset: `lib.clips.clip.Dataset`; truth is not needed.
         out: folder.
         batch: frames at a time.
         scale, bf16, stream: see `segment`.

@@ -9,7 +9,7 @@ on).
 import torch.nn as nn
 import torch.nn.functional as F
 
-from lib.segmentors.mit import WIDTHS, MiT, init_weights, to_image, to_tokens
+from .mit import WIDTHS, MiT, init_weights, to_image, to_tokens
 
 FRAMES = 4  # that the video models look at: t-9, t-6, t-3 and the target t
 

@@ -17,12 +17,14 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save as to_safetensors
 
-from lib.data import VOID, read_dataset
-from lib.files import DataError, problem, replacing
-from lib.progress import progress
-from lib.segmentors import MODELS, build, known, start_from
-from lib.segmentors.crops import Frames, make_batch
-from lib.segmentors.predict import normalise
+from ..clips.datasets import read_dataset
+from ..clips.errors import DataError, problem
+from ..config import VOID
+from ..files import replacing
+from ..progress import progress
+from . import MODELS, build, known, start_from
+from .crops import Frames, make_batch
+from .predict import normalise
 
 logger = logging.getLogger(__name__)
 
@@ -236,7 +238,7 @@ def train(
 
     Args:
         name: see `lib.segmentors.build`.
-        dataset: `lib.data.Dataset` with truth.
+        dataset: `lib.clips.clip.Dataset` with truth.
         out: .safetensors file to write; beside it the log (.csv) and, until the end, the checkpoint (.ckpt).
         config: TrainConfig; None takes `default_config(name)`.
         init: file to start from: the weights of a MiT, or of a per-frame model of the same width, whose

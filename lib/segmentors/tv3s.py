@@ -16,8 +16,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from lib.segmentors.mit import MiT, init_weights
-from lib.segmentors.segformer import FRAMES, ClipHead, head_options, input_scale, pointwise
+from .mit import MiT, init_weights
+from .segformer import FRAMES, ClipHead, head_options, input_scale, pointwise
 
 WINDOW, SHIFT = 20, 10  # tokens
 LAYERS = {"n0": 2, "n1": 4, "b1": 8, "b2": 8, "b5": 8}  # the authors configured no other published widths

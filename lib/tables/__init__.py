@@ -13,8 +13,13 @@ cost.py     time and memory, measured and predicted; shortcuts.py  what approxim
 changes.py  what all tables measure, as changes; claims.py  the paper's claims held against them
 """
 
-from lib.report import COLUMNS, METRICS
-from lib.tables.ablation import (
+from ..claims.changes import measured_changes
+from ..claims.ledger import claims_notes, claims_table, forest_rows, judge, ledger
+from ..cost.shortcuts import shortcuts_table
+from ..cost.table import cost_table
+from ..report.text import COLUMNS, METRICS
+from ..study.controls import true_regions
+from .ablation import (
     ABLATIONS,
     Ablation,
     ablation_claims,
@@ -29,13 +34,10 @@ from lib.tables.ablation import (
     not_better,
     together,
 )
-from lib.tables.changes import measured_changes
-from lib.tables.claims import claims_notes, claims_table, forest_rows, judge, ledger
-from lib.tables.cost import cost_table
-from lib.tables.cross import cross_example, cross_notes, cross_table, open_cross, void_share, void_table
-from lib.tables.refiner import LABELS, refiner_notes, refiner_rows, refiner_table, true_regions
-from lib.tables.rows import MARGIN, paired, record, setting_note, tidy, verdict
-from lib.tables.segmentor import (
+from .cross import cross_example, cross_notes, cross_table, open_cross, void_share, void_table
+from .refiner import LABELS, refiner_notes, refiner_rows, refiner_table
+from .rows import MARGIN, paired, record, setting_note, tidy, verdict
+from .segmentor import (
     CLAIMS,
     SegmentorSettings,
     segmentor_labels,
@@ -44,8 +46,7 @@ from lib.tables.segmentor import (
     segmentor_rows,
     segmentor_table,
 )
-from lib.tables.shortcuts import shortcuts_table
-from lib.tables.where import Details, detail_notes, details, examples
+from .where import Details, detail_notes, details, examples
 
 __all__ = [
     "cross_example",

@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from lib.bootstrap import shown, signed
-from lib.config import MaskletSettings
-from lib.data import Predictions
-from lib.metrics import ClipCounts
-from lib.paper import ABLATED_MODEL, read_paper_table
-from lib.report import COLUMNS, METRICS
-from lib.scores import score
-from lib.study import NotRun, Study, cut, predictions_of, read_masklets
-from lib.tables.refiner import LABELS, of_base, of_refined
-from lib.tables.rows import MARGIN, NO_INTERVAL, Gain, paired, record, setting_note, tidy, verdict
+from ..clips.clip import Predictions
+from ..config import MaskletSettings
+from ..metrics import ClipCounts
+from ..report.text import COLUMNS, METRICS, shown, signed
+from ..study.predictions import predictions_of
+from ..study.scores import score
+from ..study.segment import cut, read_masklets
+from ..study.study import NotRun, Study
+from .paper import ABLATED_MODEL, read_paper_table
+from .refiner import LABELS, of_base, of_refined
+from .rows import MARGIN, NO_INTERVAL, Gain, paired, record, setting_note, tidy, verdict
 
 DEFAULT = MaskletSettings()
 PAPER_MODEL = ("cffm-b1", *ABLATED_MODEL)  # what the paper's ablations refine

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lib.bootstrap import draw, interval, signed
-from lib.config import MaskletSettings
-from lib.data import Clip, DataMissingError
-from lib.metrics import ClipCounts
-from lib.paper import VIPSEG_ROWS, read_paper_table
-from lib.refiner import refine_clip
-from lib.report import COLUMNS
-from lib.study import NotRun, Study, example, masklets_of, open_study
-from lib.tables.refiner import beside_paper, refiner_rows
-from lib.tables.rows import Gain, setting_note, tidy, verdict
+from ..clips.clip import Clip
+from ..clips.errors import DataMissingError
+from ..config import MaskletSettings
+from ..intervals import draw, interval
+from ..metrics import ClipCounts
+from ..refiner import refine_clip
+from ..report.text import COLUMNS, signed
+from ..study.predictions import example
+from ..study.segment import masklets_of
+from ..study.study import NotRun, Study, open_study
+from .paper import VIPSEG_ROWS, read_paper_table
+from .refiner import beside_paper, refiner_rows
+from .rows import Gain, setting_note, tidy, verdict
 
 CLAIMED = {"mIoU": "same", "mBIoU": "rises", "mVC8": "rises", "mVC16": "rises"}  # Sec. 4.1.1 and Table 2
 

@@ -1,44 +1,24 @@
 """Table 1: SAM 2 as refiner, with two controls of our own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pandas as pd
 
-from lib.bootstrap import signed
-from lib.config import MaskletSettings, VoteSettings
-from lib.data import Clip, Predictions
-from lib.files import VOID, classes_in
-from lib.metrics import ClipCounts
-from lib.paper import read_paper_table
-from lib.refiner import per_pixel_majority, refine_clip
-from lib.report import COLUMNS
-from lib.scores import Labels, content, score
-from lib.study import NotRun, Study, cut, predictions_of, read_masklets
-from lib.tables.rows import Gain, paired, setting_note, tidy, verdict
+from ..clips.clip import Predictions
+from ..config import MaskletSettings, VoteSettings
+from ..metrics import ClipCounts
+from ..refiner import refine_clip
+from ..report.text import COLUMNS, signed
+from ..study.controls import per_pixel_majority, true_regions
+from ..study.predictions import predictions_of
+from ..study.scores import Labels, content, score
+from ..study.segment import cut, read_masklets
+from ..study.study import NotRun, Study
+from .paper import read_paper_table
+from .rows import Gain, paired, setting_note, tidy, verdict
 
 LABELS = {"base": "{}", "refined": "SAM2-{}", "majority": "Majority-{}", "regions": "TrueRegions-{}"}
-
-
-def true_regions(clip: Clip, predictions: Predictions) -> Iterator[np.ndarray]:
-    """Control: the vote over the truth's own regions (8-connected parts of a class), the bound of what
-    masks can do for this base."""
-    for t in range(len(clip)):
-        truth, base = clip.truth(t), predictions[t]
-        regions, n = np.zeros(truth.shape, np.int32), 1  # numbered from 1; 0 is void
-        for c in classes_in(truth):
-            own = cv2.compare(truth, int(c), cv2.CMP_EQ)
-            x, y, width, height = cv2.boundingRect(own)
-            box = slice(y, y + height), slice(x, x + width)
-            n_parts, parts = cv2.connectedComponents(own[box], connectivity=8)
-            np.copyto(regions[box], parts + (n - 1), where=parts > 0)
-            n += n_parts - 1
-        votes = np.bincount(regions.ravel() * 256 + base.ravel(), minlength=256 * n).reshape(n, 256)
-        votes[0] = votes[:, VOID] = 0
-        winner = votes.argmax(1).astype(np.uint8)  # the lowest class id of equals
-        yield np.where(votes.any(1)[regions], winner[regions], base)
 
 
 def refiner_rows(
@@ -74,14 +54,14 @@ def refiner_rows(
 
 
 def of_base(predictions: dict[str, Predictions]) -> Labels:
-    """A base model's predictions by clip, as `lib.scores` counts them."""
+    """A base model's predictions by clip, as `lib.study.scores` counts them."""
     return lambda clip: predictions[clip.name], lambda clip: f"base {content(predictions[clip.name])}"
 
 
 def of_refined(
     predictions: dict[str, Predictions], files: dict[str, Path], votes: VoteSettings = VoteSettings()
 ) -> Labels:
-    """Predictions refined with the masklets in `files`, both by clip, as `lib.scores` counts them."""
+    """Predictions refined with the masklets in `files`, both by clip, as `lib.study.scores` counts them."""
     return (
         lambda clip: refine_clip(predictions[clip.name], read_masklets(files[clip.name]), votes),
         lambda clip: f"refined {content(predictions[clip.name])} {files[clip.name].name} {votes}",

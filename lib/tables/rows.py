@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.bootstrap import bootstrap, interval, resample
-from lib.checkpoints import weights_of
-from lib.config import MaskletSettings
-from lib.metrics import ClipCounts, summarise
-from lib.provenance import provenance
-from lib.report import COLUMNS, METRICS
-from lib.study import Study, weights_file
+from ..config import MaskletSettings
+from ..intervals import bootstrap, interval, resample
+from ..metrics import ClipCounts, summarise
+from ..report.provenance import provenance
+from ..report.text import COLUMNS, METRICS
+from ..sam.checkpoints import weights_of
+from ..study.predictions import weights_file
+from ..study.study import Study
 
 Gain = tuple[float, float, float]  # change, low, high, in points; NaN bounds where there is one clip
 NO_INTERVAL = "one clip, no interval"  # what stands for a verdict there

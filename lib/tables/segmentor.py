@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.bootstrap import signed
-from lib.config import ClassifierConfig, MaskletSettings, VoteSettings
-from lib.data import Clip, Predictions
-from lib.fit import SAM, Classes, classifier_of, models_of, predicted_classes, true_classes
-from lib.isam2 import coverage, paint_classes
-from lib.metrics import ClipCounts
-from lib.paper import read_paper_table
-from lib.report import COLUMNS
-from lib.scores import content, score
-from lib.study import NotRun, Study, cut, predictions_of, read_masklets
-from lib.tables.refiner import of_base
-from lib.tables.rows import Gain, paired, record, setting_note, tidy, verdict
+from ..clips.clip import Clip, Predictions
+from ..config import ClassifierConfig, MaskletSettings, VoteSettings
+from ..isam2 import coverage, paint_classes
+from ..metrics import ClipCounts
+from ..report.text import COLUMNS, signed
+from ..study.classifiers import SAM, Classes, classifier_of, models_of, predicted_classes, true_classes
+from ..study.predictions import predictions_of
+from ..study.scores import content, score
+from ..study.segment import cut, read_masklets
+from ..study.study import NotRun, Study
+from .paper import read_paper_table
+from .refiner import of_base
+from .rows import Gain, paired, record, setting_note, tidy, verdict
 
 I_SAM2, I_SAM2_BASE, BOUND = "I-SAM2", "I-SAM2_base", "TrueLabels-SAM2"
 PAPER_FILL = "cffm-b1"  # what fills I-SAM2_base in the paper (Sec. 4.2)

@@ -9,14 +9,16 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
-from lib.boundary import EDGES_PX, accuracy
-from lib.config import MaskletSettings
-from lib.data import Clip, Predictions
-from lib.metrics import ClipCounts, left_out, per_class, per_clip
-from lib.refiner import refine_clip
-from lib.scores import score, score_near_boundary
-from lib.study import NotRun, Study, cut, masklets_of, predictions_of
-from lib.tables.refiner import of_base, of_refined
+from ..boundary import EDGES_PX, accuracy
+from ..clips.clip import Clip, Predictions
+from ..config import MaskletSettings
+from ..metrics import ClipCounts, left_out, per_class, per_clip
+from ..refiner import refine_clip
+from ..study.predictions import predictions_of
+from ..study.scores import score, score_near_boundary
+from ..study.segment import cut, masklets_of
+from ..study.study import NotRun, Study
+from .refiner import of_base, of_refined
 
 KINDS = ("base", "refined")
 Counts = dict[str, dict[str, list]]  # {model: {"base", "refined": an entry per clip}}

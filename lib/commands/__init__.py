@@ -1,0 +1,1 @@
+"""The work behind `python -m lib COMMAND`, a file a command."""

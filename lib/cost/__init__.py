@@ -1,0 +1,1 @@
+"""What refinement costs: counted, forecast and measured."""

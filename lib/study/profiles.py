@@ -1,0 +1,101 @@
+"""Profiles: which data, which SAM 2 and which base models a study runs on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import paths
+from ..config import require
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Which data, which SAM 2 and which base models a study runs on."""
+
+    name: str
+    title: str  # stands in the title of every report
+    dataset: str  # reader: vspw, vipseg or camvid
+    # folder in EMBEDDED of its clips and weights; "" for a user's data: given at run time, or the folder of
+    # the profile's name in DATA
+    root: str
+    drawn: bool = False  # its clips are drawn into the cache when first opened
+    split: str = "val"
+    sam: str = "micro"  # a checkpoint name of `lib.sam.load`
+    example: str = ""  # clip that 00_quickstart shows unless told otherwise; "" for the first
+    cross: str = ""  # the profile that Table 2 runs on, the second data set; "" for none
+    ablation_clips: int = 0  # the ablations of Tables 4 to 7 run on this many first clips; 0 for all
+    # the classifiers of Table 3 are fitted on this many clips of the train split; 0 for all
+    fit_clips: int = 0
+    # (name of `lib.segmentors.build`, method, backbone) of the base models
+    models: tuple[tuple[str, str, str], ...] = ()
+
+    def __post_init__(self):
+        require(
+            self.dataset in ("vspw", "vipseg", "camvid"),
+            "dataset",
+            self.dataset,
+            "'vspw', 'vipseg' or 'camvid'",
+        )
+
+    @property
+    def home(self) -> Path:
+        """The folder of its weights, and of its clips unless those are given at run time."""
+        return paths.EMBEDDED / self.root if self.root else paths.DATA / self.name
+
+
+_PAPER_MODELS = tuple(
+    (f"{m.lower()}-{b}", m, f"MiT-{b.upper()}")
+    for b in ("b0", "b1", "b2", "b5")
+    for m in ("Segformer", "CFFM", "MRCFA", "TV3S")
+    if (m, b) != ("TV3S", "b0")
+)
+
+
+_MINI_MODELS = (
+    *((f"{m.lower()}-n0", m, "MiT-N0") for m in ("Segformer", "CFFM", "MRCFA", "TV3S")),
+    ("segformer-n1", "Segformer", "MiT-N1"),
+)
+
+
+# folders of predictions
+_PAPER_PANOPTIC = (
+    ("cavis-r50", "CAVIS", "R50"),
+    ("dvis-plus-r50", "DVIS++", "R50"),
+    ("dvis-swinl", "DVIS", "Swin-L"),
+    ("dvis-swinl-offline", "DVIS (offline)", "Swin-L"),
+)
+
+
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile(
+            "mini",
+            "mini: drawn clips, micro SAM 2",
+            "vspw",
+            "mini",
+            example="val_004",
+            cross="mini-vipseg",
+            ablation_clips=1,
+            fit_clips=60,
+            models=_MINI_MODELS,
+        ),
+        Profile(
+            "camvid",
+            "CamVid: real video, micro SAM 2",
+            "camvid",
+            "",
+            models=(("segformer-n1", "Segformer", "MiT-N1"),),
+        ),
+        Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS),
+        Profile("vipseg", "VIPSeg", "vipseg", "", sam="large", cross="vipseg", models=_PAPER_PANOPTIC),
+        Profile(
+            "mini-vipseg",
+            "mini-vipseg: drawn clips of another look, micro SAM 2",
+            "vipseg",
+            "mini",
+            drawn=True,
+            cross="mini-vipseg",
+            models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),),
+        ),
+    )
+}

@@ -1,0 +1,152 @@
+"""Scores of a study's clips: what `lib.metrics` counts, kept in the study's cache so that no table counts
+the same labels twice."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..boundary import EDGES_PX, accuracy_by_distance
+from ..clips.clip import Clip, Predictions, what_is_read
+from ..files import read_arrays, write_arrays
+from ..metrics import ClipCounts, count_clip, summarise
+from ..refiner import vote
+from ..workers import side_by_side
+from .study import Study
+
+SCORE_VERSION = 1  # raise it when counts change although labels do not
+BOUNDARY_VERSION = 1  # the same for counts by distance to the boundary
+# the label maps of a clip, and text that names all that they depend on
+Labels = tuple[Callable[[Clip], Iterable[np.ndarray]], Callable[[Clip], str]]
+
+
+def score(
+    study: Study,
+    labels_of: Callable[[Clip], Iterable[np.ndarray]],
+    made_of: Callable[[Clip], str] | None = None,
+) -> list[ClipCounts]:
+    """Count every clip of a study against what `labels_of(clip)` yields for it.
+
+    Args:
+        labels_of: the label maps of a clip, (H, W) uint8 each; called only if the counts are not cached, for
+            several clips at the same time.
+        made_of: text that names all that `labels_of(clip)` depends on (`content` helps); None caches nothing.
+    """
+    begun = time.perf_counter()
+
+    def one(clip: Clip) -> ClipCounts:
+        path = None
+        if made_of is not None:
+            path = _cached(
+                study,
+                "counts",
+                SCORE_VERSION,
+                len(study.dataset.classes),
+                clip.name,
+                content(clip),
+                made_of(clip),
+            )
+        if path and path.exists():
+            return _read(path)
+        counts = count_clip(
+            clip.name, (clip.truth(t) for t in range(len(clip))), labels_of(clip), len(study.dataset.classes)
+        )
+        if path:
+            _write(path, counts)
+        return counts
+
+    counts = side_by_side(one, study.dataset.clips)
+    study.clock("vote and score", begun)
+    return counts
+
+
+def score_near_boundary(study: Study, labels: Sequence[Labels]) -> list[list[np.ndarray]]:
+    """Count right pixels by distance to the true boundary: for each of `labels`, (2, B) for every clip as
+    `lib.boundary.accuracy_by_distance` does.
+
+    Args: labels: what `score` takes as `labels_of` and `made_of`. Together, as measuring the distances is
+        most of the work.
+    """
+    begun = time.perf_counter()
+
+    def one(clip: Clip) -> list[np.ndarray]:
+        paths = [
+            _cached(study, "boundary", BOUNDARY_VERSION, EDGES_PX, clip.name, content(clip), made_of(clip))
+            for _, made_of in labels
+        ]
+        lacking = [(path, labels_of) for path, (labels_of, _) in zip(paths, labels) if not path.exists()]
+        counts = (
+            accuracy_by_distance(
+                (clip.truth(t) for t in range(len(clip))), [labels_of(clip) for _, labels_of in lacking]
+            )
+            if lacking
+            else ()
+        )
+        for (path, _), found in zip(lacking, counts):
+            write_arrays(path, counts=found)
+        return [read_arrays(path)["counts"] for path in paths]
+
+    counts = side_by_side(one, study.dataset.clips)
+    study.clock("distance to the boundary", begun)
+    return [list(found) for found in zip(*counts)]
+
+
+def _cached(study: Study, folder: str, *made_of) -> Path:
+    """Name the file of counts that depend on `made_of`."""
+    return study.cache / folder / f"{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]}.npz"
+
+
+@lru_cache(maxsize=4096)
+def content(labels: Predictions | Clip) -> str:
+    """Name a clip's predictions, or its truth, by content; read once per process."""
+    digest = hashlib.sha256()
+    for frame in what_is_read(labels.read_truth if isinstance(labels, Clip) else labels.read, len(labels)):
+        digest.update(frame)
+    return digest.hexdigest()[:16]
+
+
+def compare(study: Study, clip: Clip, labels: dict[str, Iterable[np.ndarray]]) -> pd.DataFrame:
+    """Score several label sequences of one clip: a line each, metrics in percent (clips of any length
+    count)."""
+    truths = [clip.truth(t) for t in range(len(clip))]
+    scores = {
+        name: summarise([count_clip(clip.name, truths, maps, len(study.dataset.classes))], "paper")
+        for name, maps in labels.items()
+    }
+    return pd.DataFrame(scores).T
+
+
+def ballots(study: Study, semantic: np.ndarray, masks: np.ndarray, top: int = 3) -> pd.DataFrame:
+    """Show the vote of Eq. 2 in one frame: for each masklet, largest first, its size and its leading
+    classes in percent of its pixels."""
+    counts, area = vote(semantic, masks), masks.sum((1, 2))
+    lines = []
+    for i in np.argsort(-area, kind="stable"):
+        leading = [c for c in np.argsort(-counts[i], kind="stable")[:top] if counts[i, c]]
+        share = ", ".join(f"{study.dataset.classes[c]} {100 * counts[i, c] / area[i]:.0f} %" for c in leading)
+        lines.append(
+            {
+                "masklet": int(i),
+                "pixels": int(area[i]),
+                "takes": study.dataset.classes[leading[0]] if leading else "",
+                "votes": share,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _write(path: Path, counts: ClipCounts) -> None:
+    write_arrays(path, **{f.name: np.asarray(getattr(counts, f.name)) for f in fields(ClipCounts)})
+
+
+def _read(path: Path) -> ClipCounts:
+    saved = read_arrays(path)
+    values = {f.name: saved[f.name] for f in fields(ClipCounts)}
+    scalars = {name: value.item() for name, value in values.items() if value.ndim == 0}
+    return ClipCounts(**{**values, **scalars, "windows": tuple(values["windows"].tolist())})

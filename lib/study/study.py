@@ -1,0 +1,137 @@
+"""A profile with its data at hand: its masklets and predictions. Owns the cache, so that nothing is
+computed twice.
+
+    study = open_study("mini")
+    table, not_run, differences = tables.refiner_table(study)          # what 01_refiner shows
+
+Masklets do not depend on the base model: one SAM 2 pass over a clip serves every row of every table.
+"""
+
+import hashlib
+import itertools
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .. import paths
+from ..clips.clip import Clip, Dataset, Remembered
+from ..clips.datasets import read_dataset
+from ..files import one_at_a_time, write_json
+from ..mini import vipseg
+from .profiles import PROFILES, Profile
+
+log = logging.getLogger(__name__)
+
+
+# label maps of a data set this small, or of predictions for it, stay in memory: every table counts them anew
+KEPT_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class Study:
+    """A profile with its data at hand."""
+
+    profile: Profile
+    root: Path
+    dataset: Dataset
+    checkpoint: str  # of SAM 2, as `lib.sam.load` takes it
+    timings_s: dict[str, float] = field(default_factory=dict)  # seconds of work actually done, by stage
+
+    @property
+    def cache(self) -> Path:
+        return paths.CACHE / self.profile.name
+
+    @property
+    def extent(self) -> str:
+        """How much there is to study, in words."""
+        n = len(self.dataset.clips)
+        return f"{n} clip{'s' * (n != 1)}, {sum(map(len, self.dataset.clips))} frames"
+
+    def first(self, n_clips: int) -> "Study":
+        """The same study on its first clips alone; 0 for all."""
+        return replace(self, dataset=replace(self.dataset, clips=self.dataset.clips[: n_clips or None]))
+
+    def alone(self, what: str):
+        """Keep other processes from the same work; enter it, then look again for what is missing."""
+        return one_at_a_time(self.cache / f"{what}.lock")
+
+    def kept(self, folder: str, made_of: Sequence, work: Callable, stage: str = ""):
+        """Do work() and keep what it returns, as JSON, under a name made of all that it depends on; or
+        find that in the cache.
+
+        Args: stage: for `clock`, when work was done.
+        """
+        path = self.cache / folder / f"{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]}.json"
+        if not path.exists():
+            begun = time.perf_counter()
+            write_json(path, work())
+            if stage:
+                self.clock(stage, begun)
+        return json.loads(path.read_text())
+
+    def clock(self, stage: str, begun: float) -> None:
+        self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.perf_counter() - begun
+
+
+def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> Study:
+    """Find a profile's data.
+
+    Args:
+        profile: name in `lib.study.profiles.PROFILES`.
+        data: root of the data set; "" for the embedded clips, or DATA/<data set> where the user put it.
+        checkpoint: SAM 2 to use instead of the profile's.
+
+    Raises:
+        ValueError: no such profile.  DataMissingError: no data there; the message says what was expected.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"Expected `profile` to be one of {', '.join(PROFILES)}, but got {profile!r}.")
+    chosen = PROFILES[profile]
+    root = root_of(chosen, data)
+    dataset = read_dataset(chosen.dataset, root, chosen.split)
+    if is_small(dataset.clips):
+        dataset = replace(
+            dataset,
+            clips=tuple(
+                replace(c, read_truth=Remembered(c.read_truth)) if c.has_truth else c for c in dataset.clips
+            ),
+        )
+    return Study(chosen, root, dataset, checkpoint or chosen.sam)
+
+
+def root_of(profile: Profile, data: str | Path = "") -> Path:
+    """Say where a profile's clips are, `data` if that is given; those that are drawn are drawn now, unless
+    they are there."""
+    if profile.drawn and not data:
+        with one_at_a_time(paths.CACHE / profile.name / "clips.lock"):
+            return vipseg.draw(paths.CACHE / profile.name)
+    return Path(data) if data else profile.home
+
+
+def is_small(clips: Sequence[Clip]) -> bool:
+    """Say whether one label map per frame, of all clips, fits into KEPT_BYTES."""
+    n_bytes = itertools.accumulate(len(clip) * math.prod(clip.size) for clip in clips)
+    return all(n <= KEPT_BYTES for n in n_bytes)
+
+
+class NotRun(Exception):
+    """A row whose inputs are absent; the message is the reason that the tables print."""
+
+
+def find_clip(study: Study, clip: str = "") -> Clip:
+    """Find a clip by name, by default the profile's example.
+
+    Raises:
+        ValueError: no such clip.
+    """
+    clips = {c.name: c for c in study.dataset.clips}
+    chosen = clip or study.profile.example or next(iter(clips))
+    if chosen not in clips:
+        raise ValueError(
+            f"Expected `clip` to be one of {', '.join(list(clips)[:8])} ..., but got {chosen!r}."
+        )
+    return clips[chosen]
