@@ -8,13 +8,8 @@ from matplotlib.figure import Figure
 from lib.plots.blocks import INTERVAL, centres, certain, dot, lead, row_panel, signed, stripes, top_of
 from lib.plots.style import INK, SMALL, STYLE, WIDTH_PX, class_name, new_figure, nothing, write
 
-ROW_PX, HEAD_PX, PER_LINE = 36, 120, 2  # PER_LINE: models side by side
-TEXTS = (
-    ("change", 84),
-    ("IoU, %", 184),
-    ("pixels", 290),
-    ("clips", 366),
-)  # right edges, from the chart's right
+ROW_PX, HEAD_PX, PER_LINE = 36, 132, 2  # PER_LINE: models side by side
+TEXTS = (("change", 84), ("IoU, %", 204), ("pixels", 306), ("clips", 378))  # right edges, from the chart
 
 
 @style.context(STYLE)
@@ -45,6 +40,8 @@ def gain_by_class(
     fig = new_figure(top + 30 + lines * (HEAD_PX + sum(heights) + 60), title)
     known = bool(table["change_low"].notna().any())
     lead(fig, top, f"Change of the IoU by refinement, in points{which}", extent, interval, known)
+    note = "Blue: a rise, orange: a fall whose interval leaves zero out. Pixels: share of all. Clips: that show the class."
+    write(fig, 16, top + 38, note, fontsize=SMALL)
     values = table.loc[table["class"].isin(frequent), ["change", "change_low", "change_high"]].to_numpy()
     bounds = np.nanmin([*values.ravel(), 0]), np.nanmax([*values.ravel(), 0])
     width = WIDTH_PX / min(PER_LINE, len(models))

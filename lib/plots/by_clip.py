@@ -1,14 +1,17 @@
 """Each clip's score before refinement against its score after."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import seaborn as sns
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lib.plots.blocks import key, legend, panel, signed, top_of
-from lib.plots.style import AFTER, GREY, HEAD, SMALL, STYLE, WIDTH_PX, new_figure, nothing, write
+from lib.plots.style import GREY, HEAD, INK, STYLE, WIDTH_PX, new_figure, nothing, write
 
-COLOURS = (AFTER, "#E69F00", "#009E73", "#CC79A7", "#000000")  # of models, in their order
+COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of models, in their order
 MARKERS = ("D", "o", "^", "s", "P")
 
 
@@ -20,7 +23,7 @@ def score_by_clip(table: pd.DataFrame, title: str = "", extent: str = "") -> Fig
         table: model, clip, metric, base, refined, as `lib.tables.where` measures.
         extent: on how much was measured; "" counts the clips.
 
-    Returns: a square panel per metric, all models in it; the clips that gain and lose most are named.
+    Returns: a square panel per metric, all models in it; the clips that gain most and least are ringed and named.
     """
     if table.empty:
         return nothing(title)
@@ -54,34 +57,27 @@ def score_by_clip(table: pd.DataFrame, title: str = "", extent: str = "") -> Fig
             legend=False,
             ax=ax,
         )
-        ax.set(xlim=ends, ylim=ends, xlabel="base", ylabel="refined")
-        ax.yaxis.set_major_locator(ax.xaxis.get_major_locator())
-        _name_extremes(ax, rows)
-        _count(ax, rows, models)
+        ticks = MaxNLocator(6, steps=[1, 2, 4, 5, 10]).tick_values(*ends)
+        ax.set(xticks=ticks, yticks=ticks, xlim=ends, ylim=ends)
+        ax.set_xlabel("base", color=INK)
+        ax.set_ylabel("refined", color=INK)
+        _extremes(ax, rows, models)
     legend(fig, [key(model, *look[model]) for model in models])
     return fig
 
 
-def _name_extremes(ax, rows: pd.DataFrame) -> None:
-    """Name the point that gains most and the one that gains least, with the change in points."""
+def _extremes(ax, rows: pd.DataFrame, models: Sequence[str]) -> None:
+    """Ring the clip that gains most and the one that gains least; the corners name them, and say how many
+    clips of each model gain."""
     gain = rows["refined"] - rows["base"]
-    for i in dict.fromkeys((gain.idxmax(), gain.idxmin())):
-        row, right = rows.loc[i], rows.loc[i, "base"] > sum(ax.get_xlim()) / 2
-        ax.annotate(
-            f"{row['clip']} {signed(gain[i])}",
-            (row["base"], row["refined"]),
-            (-9 if right else 9, 0),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            va="center",
-            fontsize=SMALL,
-        )
-
-
-def _count(ax, rows: pd.DataFrame, models: list[str]) -> None:
-    """Write in the corner below the diagonal how many clips of each model gain."""
-    lines = []
+    most, least = gain.idxmax(), gain.idxmin()
+    for i in (most, least):
+        ax.plot(rows["base"][i], rows["refined"][i], "o", color=INK, markersize=17, markerfacecolor="none")
+    name = lambda i: f"{rows['clip'][i]} {signed(gain[i])}"
+    lines = [f"{'largest loss' if gain[least] < 0 else 'smallest gain'}: {name(least)}"]
     for model in models:
         own = rows[rows["model"] == model]
-        lines.append(f"{model}: {(own['refined'] > own['base']).sum()} of {len(own)} gain")
-    ax.text(0.98, 0.03, "\n".join(lines), transform=ax.transAxes, ha="right", va="bottom", fontsize=11)
+        lines.append(f"{model}: {(own['refined'] > own['base']).sum()} of {len(own)} clips gain")
+    corner = {"transform": ax.transAxes, "fontsize": 11}
+    ax.text(0.02, 0.97, f"largest gain: {name(most)}", ha="left", va="top", **corner)
+    ax.text(0.98, 0.03, "\n".join(lines), ha="right", va="bottom", **corner)

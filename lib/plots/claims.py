@@ -27,7 +27,7 @@ CLAIMED = {  # what is claimed of a change: the side it must lie on, in points
 }
 SIDE = "#CFE6D4"  # green: neither the colour of a rise nor that of a fall
 # the last two from the right: numbers, verdicts
-ROW_PX, HEAD_PX, LEFT_PX, RIGHT_PX, VERDICT_PX = 36, 52, 660, 530, 220
+ROW_PX, HEAD_PX, RIGHT_PX, VERDICT_PX = 36, 52, 530, 220
 # points: up to here the scale is linear, then logarithmic, so that changes of 0.5 and of 30 points share it
 LINEAR = 2.0
 TICKS = (-50, -20, -5, -2, -1, 0, 1, 2, 5, 20, 50)
@@ -77,11 +77,9 @@ def forest(
     looks = {verdict: VERDICTS[verdict] for verdict in present}
     handles = [key(v, c, m, line=known, hollow=not full) for v, (c, m, full) in looks.items()]
     sides = {row[4] for row in rows} - {""}
-    within = f"; within {margin} points, dashed, where nothing is to change" * bool(
-        sides & {"same", "balance"}
-    )
     if sides:
-        handles.append(Patch(color=SIDE, label=f"where the paper's claim puts it{within}"))
+        edge = f"; dashed: {margin} points" * bool(sides & {"same", "balance"})
+        handles.append(Patch(color=SIDE, label=f"where the claim puts it{edge}"))
     legend(fig, handles, columns=3, handlelength=1.8)
     return fig
 
@@ -90,8 +88,9 @@ def _groups(fig: Figure, y: float, height: float, groups: Sequence, margin: floa
     """Draw the claims below each other, each with its heading and rows."""
     behind = add_axes(fig, 0, y, WIDTH_PX, height, ylim=(height, 0))
     behind.set_axis_off()
-    width = WIDTH_PX - LEFT_PX - RIGHT_PX
-    ax = add_axes(fig, LEFT_PX, y, width, height, ylim=(height, 0), facecolor="none")
+    left = min(820, max(620, 74 + 13.4 * max(len(label) for _, own in groups for _, label, *_ in own)))
+    width = WIDTH_PX - left - RIGHT_PX
+    ax = add_axes(fig, left, y, width, height, ylim=(height, 0), facecolor="none")
     _scale(ax, [v for _, own in groups for row in own for change in row[3] for v in change if np.isfinite(v)])
     at = 0
     for k, (claim, own) in enumerate(groups):

@@ -36,7 +36,7 @@ from lib.plots.words import in_words
 
 Columns = Mapping[str, Callable[[int], np.ndarray] | Sequence[np.ndarray]]
 JUDGED = ("base", "refined", "truth")  # the columns that a sentence is made from
-LINE_PX, CAPTION = 28, 124  # height of a line beside a picture, and its length in characters
+LINE_PX, CAPTION = 28, 146  # height of a line beside a picture, and its length in characters
 
 
 def _picture(
@@ -93,7 +93,7 @@ def gallery(
     sizes = [(width * clip.size[0] / clip.size[1], width) for _, clip, *_ in rows]
     above = [LINE_PX * (1 + len(text)) + 14 + 34 * (r == 0) for r, text in enumerate(words)]
     row_px = [a + (size[0] + GAP) * (2 if compared else 1) + 2 * GAP for a, size in zip(above, sizes)]
-    head = 56 if title else 12
+    head = 64 if title else 12
     fig = new_figure(head + sum(row_px) + 36 * -(-len(names) // in_line) + 14, title)
     for r, ((_, clip, t, _), row, size) in enumerate(zip(rows, maps, sizes)):
         y = head + sum(row_px[:r])
@@ -213,7 +213,7 @@ def masklet_sheet(clip: Clip, masklets: Masklets, frames: Sequence[int], title: 
         ids = [i for i, mask in zip(found.ids, masks) if mask.any()]
         several, distinct = len(ids), len({group[i] for i in ids})
         heading = f"frame {t}: {several} masklet{'s' * (several != 1)}"
-        heading += f", {distinct} without twins" * (distinct != several)
+        heading += f", {distinct} distinct" * (distinct != several)
         heading += ", proposed" * (t == found.start)
         pixels = masklet_overlay(clip.image(t), masks, [group[i] for i in found.ids])
         x, y = GAP + k % n * (width + GAP), top + head - 8 + k // n * (size[0] + head)

@@ -87,21 +87,21 @@ def ablation_curve(
         lead(fig, top, what, extent, interval, known)
     else:
         write(fig, 16, top, "Nothing was measured here", fontsize=13)
-    width, axes = (WIDTH_PX - 90) / max(1, len(shown)), []
+    width, axes = (WIDTH_PX - 104) / max(1, len(shown)), []
     for k, metric in enumerate(shown):
-        ax = panel(fig, 110 + k * width, top + 116, width - 36, PANEL_PX, "", "y", ticks=6)
-        write(fig, 110 + k * width, top + 48, metric, fontsize=13, fontweight="bold")
-        write(fig, 110 + k * width, top + 80, _scores(measured, metric, default), fontsize=SMALL)
+        ax = panel(fig, 124 + k * width, top + 116, width - 36, PANEL_PX, "", "y", ticks=6)
+        write(fig, 124 + k * width, top + 48, metric, fontsize=13, fontweight="bold")
+        write(fig, 124 + k * width, top + 80, _scores(measured, metric, default), fontsize=SMALL)
         _bands(ax, settings, default, margin)
         _draw(ax, settings, paper, metric, hollow=True)
         _draw(ax, settings, changes, metric)
-        ax.set_xlabel(label, color=INK)
         axes.append(ax)
     for ax in axes[1:]:
         ax.sharey(axes[0])
         ax.tick_params(labelleft=False)
     if axes:
         axes[0].set_ylabel("change, in points", color=INK)
+        write(fig, WIDTH_PX / 2, top + 116 + PANEL_PX + 46, label, ha="center")
     _, _, colour, marker = ROLES["refined"]
     handles = [key(f"measured here, {model}", colour, marker, line=known)] * bool(measured)
     handles += [
@@ -117,7 +117,7 @@ def _scores(measured: Mapping, metric: str, default: str) -> str:
     """Write the scores that a change stands on."""
     parts = (
         f"{name}: {measured[row][metric]:.1f} %"
-        for name, row in ((f"at {default}", default), ("not refined", "base"))
+        for name, row in ((f"at {default}", default), ("base", "base"))
         if metric in measured.get(row, {})
     )
     return ", ".join(parts)

@@ -44,6 +44,8 @@ def accuracy_by_distance(
     for upper, lower in axes[1:]:
         upper.sharey(axes[0][0])
         lower.sharey(axes[0][1])
+        for ax in (upper, lower):
+            ax.tick_params(labelleft=False)
     axes[0][0].set_ylabel("right, in percent", color=INK)
     axes[0][1].set_ylabel("change, in points", color=INK)
     label = "distance to the true boundary, in pixels; below it the share of all pixels"

@@ -85,7 +85,7 @@ def before_after(
         write(fig, 16, top, "Nothing was measured here", fontsize=13)
     y, middle = top + 118, centres(heights)
     names = [*measured, *([""] if paper else []), *paper]
-    left = 34 + 13 * max(map(len, names), default=0)
+    left = 46 + 13 * max(map(len, names), default=0)
     if height:
         stripes(fig, y, heights)
     width = (WIDTH_PX - left - 8) / len(metrics)
@@ -111,7 +111,7 @@ def before_after(
             _printed(levels, changes, at, paper[model], metric)
         changes.axvline(0, color=INK, linewidth=1.2, zorder=0.9)
         low, high = changes.get_xlim()
-        changes.set_xlim(min(low, -0.12 * high), high)
+        changes.set_xlim(min(low, -0.2 * high), high)
         if k == 0:
             levels.set_yticks([at for name, at in rows if name], [name for name in names if name])
     if paper:
