@@ -10,7 +10,7 @@ from toy import make_dataset
 
 from lib import flops, sam, study, tracker
 from lib.config import MaskletSettings, Shortcuts
-from lib.plots.cost import cost as cost_figure
+from lib.plots import cost as cost_figure
 from lib.report import COLUMNS, markdown
 from lib.study import open_study
 from lib.tables import cost as costs

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from lib.bootstrap import shown, signed
-from lib.plots.style import AFTER, BAND, BEFORE, GREY, GRID, HEAD, INK, SMALL, WIDTH_PX, add_axes, write
+from lib.plots.style import AFTER, BAND, BEFORE, DPI, GREY, GRID, HEAD, INK, SMALL, add_axes, write
 
 INTERVAL = "95 % interval over clips"  # what the lines of all charts are, unless a caller says otherwise
 NO_INTERVAL = "no intervals: one clip"
@@ -50,13 +51,12 @@ def row_panel(fig: Figure, x: float, y: float, width: float, height: float, titl
     return ax
 
 
-def stripes(fig: Figure, y: float, heights: Sequence[float]):
+def stripes(fig: Figure, y: float, heights: Sequence[float]) -> None:
     """Lay a band across the figure behind every other row."""
-    behind = add_axes(fig, 0, y, WIDTH_PX, sum(heights), ylim=(sum(heights), 0), zorder=-1)
-    behind.set_axis_off()
+    total = fig.get_figheight() * DPI
     for top, height in list(zip(np.cumsum([0, *heights]), heights))[::2]:
-        behind.axhspan(top, top + height, color=BAND, linewidth=0)
-    return behind
+        band = (0, 1 - (y + top + height) / total), 1, height / total
+        fig.add_artist(Rectangle(*band, facecolor=BAND, linewidth=0, zorder=-1, transform=fig.transFigure))
 
 
 def clear(ax, top: float, bottom: float) -> None:

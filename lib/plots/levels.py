@@ -66,13 +66,18 @@ def before_after(
             without them the change stands without an interval.
         extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is.
 
-    Returns: for each metric two panels, scores in percent and changes in points. All rows of a panel share
+    Returns: for each metric that is there two panels, scores in percent and changes in points. All rows of a panel share
         its scale.
     """
     measured, printed = by_model(table, "measured"), by_model(table, "paper")
     paper = {m: row for m, row in printed.items() if {"base", "refined"} <= row.keys() and m not in measured}
     beside = printed.keys() & measured.keys()
     roles = [r for r in ROLES if any(r in row for row in (*measured.values(), *paper.values()))]
+    metrics = [
+        m
+        for m in metrics
+        if any(m in row for of in (measured, paper) for r in of.values() for row in r.values())
+    ]
     known = bool(table.loc[table["measured"].notna(), "low"].notna().any())
     heights = [LINE_PX * len(roles) + 22] * len(measured)
     heights += [HEAD_PX, *[PAPER_PX] * len(paper)] if paper else []
@@ -88,7 +93,7 @@ def before_after(
     left = 46 + 13 * max(map(len, names), default=0)
     if height:
         stripes(fig, y, heights)
-    width = (WIDTH_PX - left - 8) / len(metrics)
+    width = (WIDTH_PX - left - 8) / max(1, len(metrics))
     for k, metric in enumerate(metrics if height else ()):
         x = left + k * width
         levels = row_panel(fig, x, y, 0.57 * width - 34, height, "percent")
@@ -137,7 +142,7 @@ def _notes(measured: Models, metrics: Sequence[str]) -> list[str]:
     ]
     if steady:
         notes.append(
-            f"The {' and '.join(steady)} of the majority are 100 by construction: it gives every frame of a window the same labels."
+            f"The {' and '.join(steady)} of the majority {'is' if len(steady) == 1 else 'are'} 100 by construction: it gives every frame of a window the same labels."
         )
     return notes if measured else []
 

@@ -62,6 +62,7 @@ def segmentor(
     """
     measured, printed = _groups(table, "measured"), _groups(table, "paper")
     ways = [way for way in WAYS if any(way in g for g in (*measured.values(), *printed.values()))]
+    metrics = [m for m in metrics if m in set(table["metric"])]
     known = bool(table["low"].notna().any())
     # a group of rows is as high as what it holds, so that nothing stands empty
     blocks = [(name, group, False) for name, group in measured.items()]
@@ -76,7 +77,7 @@ def segmentor(
     y, left = top + 88, 40 + 14 * max((len(name) for name, *_ in blocks), default=0)
     if height:
         stripes(fig, y, heights)
-    width = (WIDTH_PX - left - 8) / len(metrics)
+    width = (WIDTH_PX - left - 8) / max(1, len(metrics))
     for k, metric in enumerate(metrics if height else ()):
         ax = row_panel(fig, left + k * width, y, width - 28, height, metric)
         if printed:
