@@ -643,7 +643,8 @@ def test_cost_says_units_machine_memory_and_what_is_predicted():
         and "1.5 to 1.5 times" in texts(fig)[2]
         and "above the bars" in texts(fig)[2]
     )
-    assert "above the bars" not in texts(plots.cost(cost_rows(0.9)))[2]
+    slow = texts(plots.cost(cost_rows(0.9)))[2]
+    assert "above the bars" not in slow and "slower than that rate" in slow
 
 
 # ---------------------------------------------------------------- all

@@ -14,8 +14,8 @@ stages.py    time per frame                 claims.py    what the paper claims
 
 Knows nothing of models. A chart says on how much was measured (`extent`) and what its lines are (`interval`).
 Figures never enter pyplot's registry, so there is none to close; a notebook shows the one that ends a cell.
-A name is loaded when it is first asked for: whoever needs a colour does not wait for seaborn. No file is called as
-a function of these, or the one would hide the other.
+A name is loaded when it is first asked for: whoever needs a colour does not wait for seaborn. No file has the
+name of one of these functions, or the one would hide the other.
 """
 
 from importlib import import_module
@@ -40,6 +40,7 @@ __all__ = sorted(name for names in PLACES.values() for name in names)
 
 
 def __getattr__(name: str):
+    """Load a name from its file (PEP 562)."""
     for module, names in PLACES.items():
         if name in names:
             found = getattr(import_module(f"{__name__}.{module}"), name)

@@ -40,7 +40,10 @@ def gain_by_class(
     fig = new_figure(top + 30 + lines * (HEAD_PX + sum(heights) + 60), title)
     known = bool(table["change_low"].notna().any())
     lead(fig, top, f"Change of the IoU by refinement, in points{which}", extent, interval, known)
-    note = "Blue: a rise, orange: a fall whose interval leaves zero out. Pixels: share of all. Clips: that show the class."
+    note = (
+        "Blue: a rise, orange: a fall whose interval leaves zero out. "
+        "Pixels: share of all. Clips: that show the class."
+    )
     write(fig, 16, top + 38, note, fontsize=SMALL)
     values = table.loc[table["class"].isin(frequent), ["change", "change_low", "change_high"]].to_numpy()
     bounds = np.nanmin([*values.ravel(), 0]), np.nanmax([*values.ravel(), 0])

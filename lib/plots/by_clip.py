@@ -23,7 +23,8 @@ def score_by_clip(table: pd.DataFrame, title: str = "", extent: str = "") -> Fig
         table: model, clip, metric, base, refined, as `lib.tables.where` measures.
         extent: on how much was measured; "" counts the clips.
 
-    Returns: a square panel per metric, all models in it; the clips that gain most and least are ringed and named.
+    Returns: a square panel per metric, all models in it; the clips that gain most and least are ringed and
+        named.
     """
     if table.empty:
         return nothing(title)

@@ -56,7 +56,8 @@ def forest(
     for claim, label, verdict, changes, side in rows:
         if verdict not in VERDICTS or not len(changes):
             raise ValueError(
-                f"Expected a verdict of {', '.join(VERDICTS)} and changes for {claim!r}, {label!r}, but got {verdict!r} and {len(changes)} changes."
+                f"Expected a verdict of {', '.join(VERDICTS)} and changes for {claim!r}, {label!r}, "
+                f"but got {verdict!r} and {len(changes)} changes."
             )
         if side and side not in CLAIMED:
             raise ValueError(

@@ -36,7 +36,7 @@ from lib.plots.words import in_words
 
 Columns = Mapping[str, Callable[[int], np.ndarray] | Sequence[np.ndarray]]
 JUDGED = ("base", "refined", "truth")  # the columns that a sentence is made from
-LINE_PX, CAPTION = 28, 146  # height of a line beside a picture, and its length in characters
+LINE_PX, CAPTION = 28, 150  # height of a line beside a picture, and its length in characters
 
 
 def _picture(
@@ -67,8 +67,8 @@ def gallery(
             first.
         zoom: as for `sheet`; classes: names by class id; title: names the profile.
         alpha: as for `overlay`; at 1 colours are those of the legend.
-        caption: say above each row what is right and what is wrong, if "base", "refined" and "truth" are among
-            the columns.
+        caption: say above each row what is right and what is wrong, if "base", "refined" and "truth" are
+            among the columns.
 
     Raises: ValueError as `sheet` does.
     Source: after the qualitative figure of the paper (Fig. 3).
@@ -178,7 +178,7 @@ def sheet(clip: Clip, frames: Sequence[int], columns: Columns, **options) -> Fig
 
     Args:
         clip: its frames are the first column; frames: frame numbers, a row each.
-        columns: {title: label maps} of the other columns, `{"base": ..., "refined": ..., "truth": clip.truth}`.
+        columns: {title: label maps} of the other columns, `{"base": ..., "refined": ..., "truth": ...}`.
         zoom: show under each row one crop of every column: "mended" or "spoiled" where refinement puts most
             right or spoils most; two titles where those columns differ most, True for ("base", "refined").
         classes, alpha, caption, title: as for `gallery`.
@@ -219,7 +219,8 @@ def masklet_sheet(clip: Clip, masklets: Masklets, frames: Sequence[int], title: 
         x, y = GAP + k % n * (width + GAP), top + head - 8 + k // n * (size[0] + head)
         _picture(fig, x, y, size, pixels, heading)
     note = (
-        f"{clip.name}. Equal colour: the same masklet, or twins (mask IoU above {TWINS:g} over these frames). "
+        f"{clip.name}. Equal colour: the same masklet, or twins "
+        f"(mask IoU above {TWINS:g} over these frames). "
         "Dark: no masklet."
     )
     fig.text(0.5, 12 / (fig.get_figheight() * DPI), note, ha="center", va="bottom", fontsize=11)

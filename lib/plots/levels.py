@@ -66,8 +66,8 @@ def before_after(
             without them the change stands without an interval.
         extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is.
 
-    Returns: for each metric that is there two panels, scores in percent and changes in points. All rows of a panel share
-        its scale.
+    Returns: for each metric that is there two panels, scores in percent and changes in points. All rows of a
+        panel share its scale.
     """
     measured, printed = by_model(table, "measured"), by_model(table, "paper")
     paper = {m: row for m, row in printed.items() if {"base", "refined"} <= row.keys() and m not in measured}
@@ -131,7 +131,7 @@ def before_after(
 
 
 def _notes(measured: Models, metrics: Sequence[str]) -> list[str]:
-    """Say what the chart alone would not: colours of changes, and a control that is steady by construction."""
+    """Say what the chart alone would not: colours of changes, a control that is steady by construction."""
     notes = ["Change: blue is a rise and orange a fall whose interval leaves zero out; grey is neither."]
     steady = [
         m
@@ -142,7 +142,8 @@ def _notes(measured: Models, metrics: Sequence[str]) -> list[str]:
     ]
     if steady:
         notes.append(
-            f"The {' and '.join(steady)} of the majority {'is' if len(steady) == 1 else 'are'} 100 by construction: it gives every frame of a window the same labels."
+            f"The {' and '.join(steady)} of the majority {'is' if len(steady) == 1 else 'are'} 100 by construction: "
+            "it gives every frame of a window the same labels."
         )
     return notes if measured else []
 

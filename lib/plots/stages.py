@@ -40,7 +40,7 @@ def cost(table: pd.DataFrame, title: str = "", machine: str = "", extent: str = 
     write(fig, 16, top, on, fontsize=HEAD)
     width, axes, ratios = (WIDTH_PX - 40) / len(SWEEPS), [], []
     for k, (name, label) in enumerate(SWEEPS.items()):
-        ax = panel(fig, 130 + k * width, top + 56, width - 140, 390, "", "y", ticks=5)
+        ax = panel(fig, 140 + k * width, top + 56, width - 150, 390, "", "y", ticks=5)
         measured, predicted = (_sweep(table, method, name) for method in ("Measured", "Predicted"))
         predicted = predicted.reindex(measured.index)[stages].sum(axis=1)
         _bars(ax, measured, predicted)
@@ -109,10 +109,14 @@ def _why(ratios: list[float]) -> str:
     """Say what the prediction counts, and how it compares with what was measured."""
     low, high = min(ratios), max(ratios)
     lines = [
-        f"Predicted: the operations (FLOP) of stock sam2 at this machine's rate; {low:.1f} to {high:.1f} times the time measured."
+        "Predicted: the operations (FLOP) of stock sam2 at this machine's rate; "
+        f"{low:.1f} to {high:.1f} times the time measured."
     ]
     if high > 1.05:
         lines.append(
-            "The line lies above the bars where this code does fewer operations than stock sam2, as when its tracker shares work between objects."
+            "The line lies above the bars where this code does fewer operations than stock sam2, "
+            "as when its tracker shares work between objects."
         )
+    elif high < 0.95:
+        lines.append("The machine was slower than that rate, as when other programs use it too.")
     return "\n".join(lines)
