@@ -653,9 +653,14 @@ def test_cost_says_units_machine_memory_and_what_is_predicted():
 def every_figure(clip):
     columns = {"base": base, "refined": truth, "truth": truth}
     yield plots.before_after(table(), title="T", differences=GAINS, extent="10 clips, 320 frames")
+    classes = [("A", f"class_{i}", 50 - i, 2, 50.0, 51.0) for i in range(42)]
+    yield plots.gain_by_class(
+        pd.DataFrame(classes, columns=["model", "class", "share", "clips", "base", "refined"]),
+        extent="343 clips, 24502 frames",
+    )
     yield plots.segmentor(table(line("I-SAM2", "", 30.0, 29.0, 31.0)), "T", extent="10 clips, 320 frames")
     yield plots.cost(
-        cost_rows(1.5), "T", "Intel(R) Xeon(R) Platinum 8488C, 2 cores", "first window of val_000"
+        cost_rows(1.5), "T", "AMD Ryzen Threadripper PRO 5995WX 64-Cores, 64 cores", "first window of val_000"
     )
     yield plots.strip(clip, 4, columns, zoom="mended", title="T")
     yield plots.masklet_sheet(clip, masklets_of(clip), [0, 3, 5, 8], title="T")

@@ -237,7 +237,7 @@ def test_of_many_classes_the_most_frequent_are_shown_and_it_says_so():
     fig = plots.gain_by_class(classes_table(), at_most=2)
     (ax,) = fig.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["car", "road"]
-    assert any("the 2 most frequent of 3 classes" in text for text in texts(fig))
+    assert any(text.startswith("The 2 most frequent of 3 classes. ") for text in texts(fig))
 
 
 def points(ax):

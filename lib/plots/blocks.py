@@ -22,7 +22,13 @@ __all__ = ["shown", "signed"]  # how changes are written, for the charts
 def lead(fig: Figure, y: float, what: str, extent: str = "", interval: str = INTERVAL, known: bool = True):
     """Write the line below a title: what is shown, on how much (`extent`), and what its lines are."""
     note = f"lines: {interval}" if known else NO_INTERVAL
-    return write(fig, 16, y, "; ".join(filter(None, (what, extent, note))), fontsize=HEAD)
+    return headline(fig, y, what, extent, note)
+
+
+def headline(fig: Figure, y: float, *parts: str):
+    """Write parts of a line, in smaller letters if it is long."""
+    text = "; ".join(filter(None, parts))
+    return write(fig, 16, y, text, fontsize=HEAD if len(text) <= 106 else 11 if len(text) <= 126 else SMALL)
 
 
 def top_of(title: str) -> int:

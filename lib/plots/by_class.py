@@ -34,14 +34,14 @@ def gain_by_class(
     table = table.assign(change=table["refined"] - table["base"])
     table = table.reindex(columns=[*table.columns.union(["change_low", "change_high"], sort=False)])
     models = list(dict.fromkeys(table["model"]))
-    which = f" (the {n} most frequent of {n_all} classes)" if n_all > n else ""
+    which = f"The {n} most frequent of {n_all} classes. " if n_all > n else ""
     top, heights = top_of(title), [ROW_PX] * n
     lines = -(-len(models) // PER_LINE)
     fig = new_figure(top + 30 + lines * (HEAD_PX + sum(heights) + 60), title)
     known = bool(table["change_low"].notna().any())
-    lead(fig, top, f"Change of the IoU by refinement, in points{which}", extent, interval, known)
+    lead(fig, top, f"Change of the IoU by refinement, in points", extent, interval, known)
     note = (
-        "Blue: a rise, orange: a fall whose interval leaves zero out. "
+        f"{which}Blue: a rise, orange: a fall whose interval leaves zero out. "
         "Pixels: share of all. Clips: that show the class."
     )
     write(fig, 16, top + 38, note, fontsize=SMALL)

@@ -7,8 +7,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lib.plots.blocks import key, legend, panel, top_of
-from lib.plots.style import HEAD, INK, SMALL, STYLE, WIDTH_PX, new_figure, write
+from lib.plots.blocks import headline, key, legend, panel, top_of
+from lib.plots.style import INK, SMALL, STYLE, WIDTH_PX, new_figure, write
 
 STAGE_COLOURS = {"encoder": "#56B4E9", "proposals": "#E69F00", "tracking": "#0072B2", "vote": "#009E73"}
 SWEEPS = {"objects": "objects tracked", "window": "window, in frames"}
@@ -36,8 +36,7 @@ def cost(table: pd.DataFrame, title: str = "", machine: str = "", extent: str = 
     """
     top, stages = top_of(title), [f"ms_{stage}" for stage in STAGE_COLOURS]
     fig = new_figure(top + 680, title)
-    on = "; ".join(filter(None, ("Time per frame by stage, above it the peak memory", extent, machine)))
-    write(fig, 16, top, on, fontsize=HEAD)
+    headline(fig, top, "Time per frame by stage, above it the peak memory", extent, machine)
     width, axes, ratios = (WIDTH_PX - 40) / len(SWEEPS), [], []
     for k, (name, label) in enumerate(SWEEPS.items()):
         ax = panel(fig, 140 + k * width, top + 56, width - 150, 390, "", "y", ticks=5)
