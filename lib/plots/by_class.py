@@ -39,7 +39,7 @@ def gain_by_class(
     lines = -(-len(models) // PER_LINE)
     fig = new_figure(top + 30 + lines * (HEAD_PX + sum(heights) + 60), title)
     known = bool(table["change_low"].notna().any())
-    lead(fig, top, f"Change of the IoU by refinement, in points", extent, interval, known)
+    lead(fig, top, "Change of the IoU by refinement, in points", extent, interval, known)
     note = (
         f"{which}Blue: a rise, orange: a fall whose interval leaves zero out. "
         "Pixels: share of all. Clips: that show the class."

@@ -141,8 +141,9 @@ def _notes(measured: Models, metrics: Sequence[str]) -> list[str]:
         and min(values) > 99.95
     ]
     if steady:
+        are = "is" if len(steady) == 1 else "are"
         notes.append(
-            f"The {' and '.join(steady)} of the majority {'is' if len(steady) == 1 else 'are'} 100 by construction: "
+            f"The {' and '.join(steady)} of the majority {are} 100 by construction: "
             "it gives every frame of a window the same labels."
         )
     return notes if measured else []
