@@ -11,7 +11,7 @@ from lib import plots
 from lib.tables import COLUMNS
 
 NAN = float("nan")
-BASE, REFINED = "#D55E00", "#0072B2"
+REFINED, GREY = "#0072B2", "#777777"
 VALUES = ("1", "8", "32")
 CHANGES = {
     ("1", "default"): {"mIoU": (-1.0, -2.0, -0.5)},
@@ -38,15 +38,22 @@ def apart():
     return pd.DataFrame(measured + printed, columns=COLUMNS)
 
 
-def curve(ax):
-    """The one line that joins the settings: (x, y, colour, filled)."""
-    (line,) = [a for a in ax.lines if a.get_marker() == "D"]
-    return (
-        list(line.get_xdata()),
-        list(line.get_ydata()),
-        to_hex(line.get_color()).upper(),
-        to_hex(line.get_markerfacecolor()) != "#ffffff",
-    )
+def curves(ax):
+    """The lines that join the settings: {filled: (x, y, colour)}; hollow is what the paper prints."""
+    joined = [a for a in ax.lines if len(a.get_xdata()) == len(VALUES) and a.get_marker() == "None"]
+    return {
+        a.get_linestyle() == "-": (list(a.get_xdata()), list(a.get_ydata()), to_hex(a.get_color()).upper())
+        for a in joined
+    }
+
+
+def hollow(ax):
+    """Heights of the hollow markers."""
+    return [
+        float(a.get_ydata()[0])
+        for a in ax.lines
+        if a.get_marker() == "D" and a.get_markerfacecolor() == "none"
+    ]
 
 
 def bars(ax):
@@ -57,78 +64,56 @@ def bars(ax):
     }
 
 
-def levels(ax):
-    """Horizontal lines across the panel: {y: colour}."""
-    return {
-        float(a.get_ydata()[0]): to_hex(a.get_color()).upper()
-        for a in ax.lines
-        if len(a.get_xdata()) == 2 and a.get_ydata()[0] == a.get_ydata()[1]
-    }
-
-
 def texts(fig):
     return [text.get_text() for text in fig.texts]
 
 
-def test_measured_changes_and_printed_are_three_panels_apart():
+def test_measured_and_printed_changes_stand_in_one_panel_over_the_margin():
     fig = plots.ablation_curve(
-        apart(), "Table 4, mini", CHANGES, "window, in frames", "32", metrics=("mIoU",)
+        apart(),
+        "Table 4, mini",
+        CHANGES,
+        "window, in frames",
+        "32",
+        metrics=("mIoU",),
+        extent="2 clips",
+        margin=0.4,
     )
-    measured, change, paper = fig.axes
-    assert curve(measured) == ([0, 1, 2], [61, 62, 63], REFINED, True) and bars(measured) == {
-        0: (59, 63),
-        1: (60, 64),
-        2: (61, 65),
-    }
-    assert levels(measured) == {60: BASE}
-    assert curve(change) == ([0, 1, 2], [-1, 0.5, 0], REFINED, True) and bars(change) == {
-        0: (-2, -0.5),
-        1: (0.2, 0.9),
-    }
-    assert list(levels(change)) == [0]
-    assert (
-        curve(paper) == ([0, 1, 2], [41, 42, 43], REFINED, False)
-        and bars(paper) == {}
-        and levels(paper) == {40: BASE}
-    )
-    assert (
-        [t.get_text() for t in measured.get_xticklabels()] == list(VALUES)
-        and paper.get_xlabel() == "window, in frames"
-        and measured.get_xlabel() == ""
-    )
+    (ax,) = fig.axes
+    assert curves(ax) == {True: ([0, 1, 2], [-1, 0.5, 0], REFINED), False: ([0, 1, 2], [-2, -1, 0], GREY)}
+    assert hollow(ax) == [-2, -1, 0] and bars(ax) == {0: (-2, -0.5), 1: (0.2, 0.9)}
+    assert [t.get_text() for t in ax.get_xticklabels()] == list(VALUES)
     assert texts(fig) == [
         "Table 4, mini",
-        "Measured here, Segformer N1, in percent (bars: 95 % interval, bootstrap over clips)",
-        "Measured here, minus 32, in points (bars: 95 % interval, paired over clips)",
-        "Paper, VSPW, CFFM B1: printed numbers, in percent (no intervals)",
+        "Change against 32, in points; 2 clips; lines: 95 % interval over clips",
+        "mIoU",
+        "at 32: 63.0 %, base: 60.0 %",
+        "window, in frames",
     ]
     assert [t.get_text() for t in fig.legends[0].get_texts()] == [
-        "refined",
-        "base, not refined",
+        "measured here, Segformer N1",
+        "printed in the paper, CFFM B1 on VSPW",
+        "within 0.4 points: no change",
         "the default, 32",
     ]
-    assert not measured.get_shared_y_axes().joined(measured, paper)
-    assert measured.get_ylim()[0] < 58.5 and paper.get_ylim()[0] < 39.9, (
-        "the base's level lies inside the panel"
+    margin, default = ax.patches
+    assert (margin.get_y(), margin.get_height()) == (-0.4, 0.8)
+    assert default.get_x() < 2 < default.get_x() + default.get_width()
+
+
+def test_without_differences_the_scores_are_subtracted():
+    fig = plots.ablation_curve(apart(), default="32", metrics=("mIoU",))
+    assert curves(fig.axes[0])[True][1] == [-2, -1, 0] and bars(fig.axes[0]) == {}
+    assert plots.ablation_curve(apart(), metrics=("mIoU",)).texts[1].get_text() != ""
+
+
+def test_panels_share_a_scale_and_none_is_empty():
+    both = pd.concat(
+        [apart(), apart().assign(metric="mVC8", measured=lambda t: 3 * t["measured"], paper=NAN)]
     )
-    (band,) = measured.patches
-    assert band.get_x() < 2 < band.get_x() + band.get_width()
-
-
-def test_on_the_same_data_they_share_a_scale():
-    measured, paper = plots.ablation_curve(
-        pd.DataFrame(rows("CFFM", 38, 39), columns=COLUMNS), metrics=("mIoU",)
-    ).axes
-    assert measured.get_shared_y_axes().joined(measured, paper) and measured.get_ylim() == paper.get_ylim()
-    assert measured.get_ylim()[0] < 37 and measured.get_ylim()[1] > 43, (
-        "wide enough for both, and for the intervals"
-    )
-
-
-def test_every_metric_has_its_panel_and_what_was_not_printed_says_so():
-    fig = plots.ablation_curve(apart(), metrics=("mIoU", "mBIoU"))
-    assert [ax.get_title() for ax in fig.axes] == ["mIoU", "mBIoU"] * 2
-    assert [t.get_text() for ax in fig.axes for t in ax.texts] == ["none", "not printed"]
+    first, second = plots.ablation_curve(both, metrics=("mIoU", "mBIoU", "mVC8")).axes
+    assert first.get_ylim() == second.get_ylim() and first.get_ylim()[0] < -6
+    assert curves(second).keys() == {True}  # measured, but not printed
 
 
 def test_one_clip_has_no_interval_and_says_so():
@@ -136,21 +121,14 @@ def test_one_clip_has_no_interval_and_says_so():
     table[["low", "high"]] = NAN
     single = {key: {"mIoU": (row["mIoU"][0], NAN, NAN)} for key, row in CHANGES.items()}
     fig = plots.ablation_curve(table, "", single, default="32", metrics=("mIoU",))
-    assert bars(fig.axes[0]) == bars(fig.axes[1]) == {} and curve(fig.axes[1])[1] == [-1, 0.5, 0]
-    assert (
-        "no intervals: they need two clips or more" in texts(fig)[1]
-        and texts(fig)[2] == "Measured here, minus 32, in points"
-    )
+    assert bars(fig.axes[0]) == {} and curves(fig.axes[0])[True][1] == [-1, 0.5, 0]
+    assert texts(fig)[1] == "Change against 32, in points; no intervals: one clip"
 
 
 def test_nothing_measured_leaves_the_papers_curve():
     table = apart()
     fig = plots.ablation_curve(table[table["measured"].isna()], "T", {}, metrics=("mIoU",))
-    assert (
-        len(fig.axes) == 1
-        and texts(fig)[1] == "Nothing was measured here"
-        and curve(fig.axes[0])[1] == [41, 42, 43]
-    )
+    assert texts(fig)[1] == "Nothing was measured here" and curves(fig.axes[0]).keys() == {False}
     assert plots.ablation_curve(table[:0])._repr_png_()
 
 
@@ -165,4 +143,4 @@ def test_two_models_in_one_curve_are_refused():
 def test_is_the_width_of_all_figures_and_stays_readable():
     png = plots.ablation_curve(apart(), "T", CHANGES, "window", "32")._repr_png_()
     width, height = Image.open(io.BytesIO(png)).size
-    assert width == 1020 and height < 1020
+    assert width == 1020 and height < 500

@@ -13,7 +13,7 @@ from lib.config import MaskletSettings, Shortcuts
 from lib.cost import flops
 from lib.cost import measure as measuring
 from lib.cost import table as costs
-from lib.plots.cost import cost as cost_figure
+from lib.plots import cost as cost_figure
 from lib.report.text import COLUMNS, markdown
 from lib.sam import track as tracker
 from lib.study.study import open_study

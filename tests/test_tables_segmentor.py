@@ -171,21 +171,17 @@ def test_pictures_of_a_clip(run):
 def test_figure_has_every_row_once(run):
     table, _, _ = tables.segmentor_table(run, QUICK)
     fig = plots.segmentor(table, "Table 3, toy")
-    upper, lower = fig.axes[0], fig.axes[4]
-    assert [t.get_text() for t in upper.get_yticklabels()] == [
-        "Segformer MiT-N0",
-        "Segformer MiT-N1",
-        "SAM 2",
+    panel = fig.axes[0]
+    assert [ax.get_title() for ax in fig.axes] == ["mIoU", "mBIoU", "mVC8", "mVC16"]
+    assert [t.get_text() for t in panel.get_yticklabels()] == [
+        *("Segformer MiT-N0", "Segformer MiT-N1", "SAM 2"),
+        *("CFFM MiT-B0", "CFFM MiT-B1", "CFFM MiT-B2", "SAM 2"),
     ]
-    assert [t.get_text() for t in lower.get_yticklabels()] == [
-        "CFFM MiT-B0",
-        "CFFM MiT-B1",
-        "CFFM MiT-B2",
-        "SAM 2",
-    ]
-    dots = [line.get_xdata()[0] for line in upper.lines if len(line.get_xdata()) == 1]
-    assert sorted(dots) == sorted(table[(table.metric == "mIoU") & table.measured.notna()].measured)
-    assert len([line for line in lower.lines if len(line.get_xdata()) == 1]) == 11
+    dots = [line for line in panel.lines if len(line.get_xdata()) == 1]
+    filled = [line.get_xdata()[0] for line in dots if line.get_markerfacecolor() != "none"]
+    assert sorted(filled) == sorted(table[(table.metric == "mIoU") & table.measured.notna()].measured)
+    assert len(dots) - len(filled) == 11
+    assert "perfect classifier, unfilled" in [t.get_text() for t in fig.legends[0].get_texts()]
     assert plots.segmentor(table[table.measured.isna()]).axes
 
 

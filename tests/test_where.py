@@ -204,59 +204,77 @@ def classes_table():
     return pd.DataFrame(rows, columns=["model", "class", "share", "clips", "base", "refined"])
 
 
-def test_gain_by_class_is_sorted_by_gain_with_the_frequency():
-    fig = plots.gain_by_class(classes_table(), "Table 1, mini")
-    share, panel = fig.axes
-    assert [label.get_text() for label in share.get_yticklabels()] == ["car", "road", "handrail / fence"]
-    assert [text.get_text() for text in share.texts] == [
-        "5.0 %, 3 clips",
-        "60.0 %, 9 clips",
-        "<0.1 %, 1 clip",
+def texts(fig):
+    return [text.get_text() for text in fig.texts]
+
+
+def test_gain_by_class_is_in_the_order_of_each_models_own_gain():
+    other = classes_table().assign(model="B", base=[50.0, 60.0, 70.0], refined=[60.0, 61.0, 72.0])
+    fig = plots.gain_by_class(pd.concat([classes_table(), other]), "Table 1, mini", extent="9 clips")
+    first, second = fig.axes
+    names = lambda ax: [label.get_text() for label in ax.get_yticklabels()]
+    assert names(first) == ["car", "road", "handrail / fence"] and names(second) == [
+        "road",
+        "handrail / fence",
+        "car",
     ]
-    assert dots(panel) == [
-        (50, 0, BASE),
-        (60, 0, REFINED),
-        (80, 1, BASE),
-        (81, 1, REFINED),
-        (30, 2, BASE),
-        (20, 2, REFINED),
-    ]
-    assert [(text.get_text(), to_hex(text.get_color()).upper()) for text in panel.texts] == [
-        ("+10.0", REFINED),
-        ("+1.0", REFINED),
-        ("-10.0", BASE),
-    ]
-    assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the largest gain on top
+    assert [(x, c) for x, _, c in dots(first)] == [(10, GREY), (1, GREY), (-10, GREY)]
+    assert first.get_ylim()[0] > first.get_ylim()[1] and first.get_xlim() == second.get_xlim()
+    assert texts(fig)[1] == "Change of the IoU by refinement, in points; 9 clips; no intervals: one clip"
+    assert {"+10.0", "50 → 60", "5.0 %", "3", "<0.1 %", "A", "B"} <= set(texts(fig))
+
+
+def test_gain_by_class_draws_intervals_and_colours_what_is_certain():
+    table = classes_table().assign(change_low=[-1.0, 8.0, -12.0], change_high=[3.0, 12.0, -8.0])
+    fig = plots.gain_by_class(table)
+    (ax,) = fig.axes
+    assert [c for *_, c in dots(ax)] == [REFINED, GREY, BASE]
+    spans = [tuple(a.get_xdata()) for a in ax.lines if a.get_marker() == "None" and a.get_alpha() == 0.55]
+    assert spans == [(8, 12), (-1, 3), (-12, -8)]
+    assert "lines: 95 % interval over clips" in texts(fig)[0] + texts(fig)[1]
 
 
 def test_of_many_classes_the_most_frequent_are_shown_and_it_says_so():
     fig = plots.gain_by_class(classes_table(), at_most=2)
-    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["car", "road"]
-    assert any("the 2 most frequent of 3 classes" in text.get_text() for text in fig.texts)
+    (ax,) = fig.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["car", "road"]
+    assert any(text.startswith("The 2 most frequent of 3 classes. ") for text in texts(fig))
 
 
-def test_score_by_clip_has_a_panel_per_model_and_metric():
+def points(ax):
+    return [
+        tuple(map(float, xy)) for a in ax.collections for xy in a.get_offsets() if len(a.get_offsets()) > 1
+    ]
+
+
+def test_score_by_clip_is_base_against_refined_with_the_diagonal():
     rows = [
         ("A", "x", "mIoU", 50.0, 49.0),
         ("A", "x", "mVC8", 90.0, 95.0),
         ("A", "y", "mIoU", 40.0, 45.0),
         ("A", "y", "mVC8", 80.0, 80.01),
+        ("B", "x", "mIoU", 60.0, 61.0),
     ]
-    fig = plots.score_by_clip(pd.DataFrame(rows, columns=["model", "clip", "metric", "base", "refined"]))
-    assert [ax.get_title() for ax in fig.axes] == ["A\nmIoU", "A\nmVC8"]
-    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["y", "x"]
-    assert [text.get_text() for text in fig.axes[1].texts] == ["+0.0", "+5.0"]
-    assert dots(fig.axes[0])[:2] == [(40, 0, BASE), (45, 0, REFINED)]
+    table = pd.DataFrame(rows, columns=["model", "clip", "metric", "base", "refined"])
+    fig = plots.score_by_clip(table, "T")
+    miou, mvc = fig.axes
+    assert [ax.get_title() for ax in fig.axes] == ["mIoU", "mVC8"] and miou.get_xlim() == miou.get_ylim()
+    assert points(miou) == [(50, 49), (40, 45), (60, 61)] and points(mvc) == [(90, 95), (80, 80.01)]
+    diagonal = miou.lines[0]
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == list(miou.get_xlim())
+    assert [text.get_text() for text in miou.texts] == [
+        "largest gain: y +5.0",
+        "largest loss: x -1.0\nA: 1 of 2 clips gain\nB: 1 of 1 clips gain",
+    ]
+    assert mvc.texts[1].get_text().startswith("smallest gain: y +0.0")
+    assert texts(fig)[1].endswith("2 clips") and (miou.get_xlabel(), miou.get_ylabel()) == ("base", "refined")
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["A", "B"]
 
 
-def test_hundreds_of_clips_fit_without_names():
-    rows = [("A", f"c{i}", "mIoU", 50.0, 50.0 + i) for i in range(343)]
+def test_hundreds_of_clips_fit():
+    rows = [("A", f"c{i}", "mIoU", 50.0, 50.0 + i / 10) for i in range(343)]
     fig = plots.score_by_clip(pd.DataFrame(rows, columns=["model", "clip", "metric", "base", "refined"]))
-    assert (
-        fig.get_figheight() * fig.dpi < 2000
-        and not fig.axes[0].get_yticklabels()
-        and len(dots(fig.axes[0])) == 686
-    )
+    assert fig.get_figheight() * fig.dpi < 1000 and len(points(fig.axes[0])) == 343
 
 
 def distance_table(low=True):
@@ -279,22 +297,30 @@ def distance_table(low=True):
 
 
 def test_accuracy_by_distance_colours_the_change_by_what_is_certain():
-    above, below = plots.accuracy_by_distance(distance_table(), "T").axes
+    fig = plots.accuracy_by_distance(distance_table(), "T", extent="3 clips")
+    above, below = fig.axes
     assert [(round(x, 2), y, c) for x, y, c in dots(above)][:4] == [
-        (-0.12, 50, BASE),
-        (0.88, 98, BASE),
-        (1.88, 70, BASE),
-        (0.12, 55, REFINED),
+        (-0.14, 50, BASE),
+        (0.86, 98, BASE),
+        (1.86, 70, BASE),
+        (0.14, 55, REFINED),
     ]
     assert dots(below) == [(0, 5, REFINED), (1, -4, BASE), (2, 0.5, GREY)]
     assert [label.get_text() for label in below.get_xticklabels()] == ["0-1\n5 %", "32+\n<1 %", "1-2\n95 %"]
+    assert not any(label.get_text() for label in above.get_xticklabels())
+    assert sum("distance to the true boundary, in pixels" in text for text in texts(fig)) == 1
+    assert (above.get_ylabel(), below.get_ylabel()) == ("right, in percent", "change, in points")
+    assert "3 clips; lines: 95 % interval over clips" in texts(fig)[1]
     upright = [a for a in below.lines if a.get_marker() == "None" and list(a.get_xdata()) == [0, 0]]
     assert [list(a.get_ydata()) for a in upright] == [[4, 6]]
+    # points of neighbouring bins are not joined
+    assert all(len(set(map(float, a.get_xdata()))) == 1 or not a.get_alpha() for a in above.lines)
+    assert max(len(a.get_xdata()) for a in above.lines) == 2
 
 
 def test_one_clip_has_no_intervals_and_says_so():
     fig = plots.accuracy_by_distance(distance_table(low=False))
-    assert any("no intervals: they need two clips" in text.get_text() for text in fig.texts)
+    assert any("no intervals: one clip" in text for text in texts(fig))
     assert {c for *_, c in dots(fig.axes[1])} == {GREY}
 
 

@@ -1,99 +1,42 @@
-"""Clips become pictures: frames beside label maps, masklets, and a viewer with a slider.
+"""Clips become pictures: frames beside label maps, and masklets.
 
 A column of labels is a function of the frame number, such as `clip.truth`, or what is indexed by it: a list,
-    `Predictions`.
+`Predictions`.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from textwrap import wrap
 
-import ipywidgets
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ..clips.clip import Clip
-from ..clips.datasets import VSPW_CLASSES
-from ..config import VOID
 from ..masklets import Masklets
+from .blocks import legend
+from .overlays import TWINS, largest_difference, largest_gain, masklet_overlay, overlay, twins
 from .style import (
+    DPI,
     GAP,
     GREY,
+    SMALL,
     STYLE,
+    VOID,
+    VSPW_CLASSES,
     WIDTH_PX,
+    Clip,
     add_axes,
     class_name,
     class_palette,
     new_figure,
     nothing,
-    spread,
     write,
 )
+from .words import in_words
 
 Columns = Mapping[str, Callable[[int], np.ndarray] | Sequence[np.ndarray]]
-
-
-def _blend(image: np.ndarray, colours: np.ndarray, alpha: float) -> np.ndarray:
-    """Mix two pictures, rounded to uint8."""
-    return (image * np.float32(1 - alpha) + colours * np.float32(alpha) + np.float32(0.5)).astype(np.uint8)
-
-
-def overlay(
-    image: np.ndarray, labels: np.ndarray, alpha: float = 0.6, classes: Sequence[str] = VSPW_CLASSES
-) -> np.ndarray:
-    """Lay class colours over a frame.
-
-    Args: image: (H, W, 3) uint8 RGB; labels: (H, W) uint8, class ids or VOID; alpha: 0 the frame alone .. 1
-        the colours alone.
-    Returns: (H, W, 3) uint8. Raises: ValueError if the sizes differ.
-    """
-    if image.shape[:2] != labels.shape:
-        raise ValueError(
-            f"Expected `labels` to be of the frame's size {image.shape[:2]}, but got {labels.shape}."
-        )
-    return _blend(image, class_palette(classes)[labels], alpha)
-
-
-def masklet_overlay(
-    image: np.ndarray, masks: np.ndarray, ids: Sequence[int], alpha: float = 0.6
-) -> np.ndarray:
-    """Lay masklets over a frame, each in the colour of its id with a thin white outline; smaller ones lie
-    on top, as in the refiner.
-
-    Args: image: (H, W, 3) uint8 RGB; masks: (N, H, W) bool; ids: N ints from 0; alpha: as for `overlay`.
-    Returns: (H, W, 3) uint8; where there is no masklet, the frame, darker. Raises: ValueError if shapes or
-        counts differ.
-    """
-    if masks.shape != (len(ids), *image.shape[:2]):
-        raise ValueError(
-            f"Expected `masks` to be of shape {(len(ids), *image.shape[:2])}, but got {masks.shape}."
-        )
-    top = np.full(image.shape[:2], -1)
-    for i in np.argsort([-np.count_nonzero(m) for m in masks], kind="stable"):
-        top[masks[i]] = i
-    # -1, no masklet, takes the last
-    colours = np.array([spread(i) for i in ids] + [(0, 0, 0)], np.uint8)[top]
-    out = _blend(image, colours, alpha)
-    out[:-1][top[:-1] != top[1:]] = 255
-    out[:, :-1][top[:, :-1] != top[:, 1:]] = 255
-    return out
-
-
-def largest_difference(a: np.ndarray, b: np.ndarray, magnify: int = 4) -> tuple[slice, slice]:
-    """Find the crop, 1/`magnify` of the frame, in which two (H, W) label maps differ in most pixels, the
-    first of equals; if in none, the centre."""
-    (height, width), h, w = a.shape, max(1, a.shape[0] // magnify), max(1, a.shape[1] // magnify)
-    total = np.pad((a != b).astype(np.int64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    # differing pixels of every crop
-    inside = total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]
-    y, x = (
-        np.unravel_index(inside.argmax(), inside.shape)
-        if inside.any()
-        else ((height - h) // 2, (width - w) // 2)
-    )
-    return slice(int(y), int(y) + h), slice(int(x), int(x) + w)
+JUDGED = ("base", "refined", "truth")  # the columns that a sentence is made from
+LINE_PX, CAPTION = 28, 150  # height of a line beside a picture, and its length in characters
 
 
 def _picture(
@@ -110,79 +53,95 @@ def _picture(
 def gallery(
     rows: Sequence[tuple[str, Clip, int, Columns]],
     *,
-    zoom: bool | tuple[str, str] = False,
+    zoom: bool | str | tuple[str, str] = False,
     classes: Sequence[str] = VSPW_CLASSES,
-    alpha: float = 0.8,
+    alpha: float = 1,
     title: str = "",
+    caption: bool = True,
 ) -> Figure:
     """Show frames in rows, each beside its label maps, with a legend of the classes (of more than 24, the
     largest).
 
-    Args: rows: what stands beside the row, clip, frame number, {title: label maps}, all with the titles of
-        the first; title: names the profile; others as for `sheet`.
+    Args:
+        rows: what stands above the row, clip, frame number, {title: label maps}, all with the titles of the
+            first.
+        zoom: as for `sheet`; classes: names by class id; title: names the profile.
+        alpha: as for `overlay`; at 1 colours are those of the legend.
+        caption: say above each row what is right and what is wrong, if "base", "refined" and "truth" are
+            among the columns.
+
     Raises: ValueError as `sheet` does.
     Source: after the qualitative figure of the paper (Fig. 3).
     """
-    compared = ("base", "refined") if zoom is True else zoom or ()
     if not rows:
         return nothing(title)
     columns = list(rows[0][3])
-    if missing := [name for name in compared if name not in columns]:
-        raise ValueError(f"Expected `zoom` to name two of the columns {columns}, but {missing[0]!r} is none.")
+    compared = _compared(zoom, columns)
     maps = [
         {name: of[name](t) if callable(of[name]) else of[name][t] for name in columns} for _, _, t, of in rows
     ]
+    heads = [label.replace("\n", ", ") for label, *_ in rows]
+    words = [
+        wrap(in_words(*(row[name] for name in JUDGED), classes), CAPTION)
+        if caption and {*JUDGED} <= {*columns}
+        else []
+        for row in maps
+    ]
     present, names = _classes_in(maps, classes)
     in_line = max(1, min(len(names), WIDTH_PX // (17 * max(map(len, names)) + 70)))
-
-    head, side = (
-        92 if title else 44,
-        20 + 28 * max(1 + label.count("\n") for label, *_ in rows) if len(rows) > 1 else GAP,
-    )
-    width = (WIDTH_PX - side) / (1 + len(columns)) - GAP
+    width = (WIDTH_PX - GAP) / (1 + len(columns)) - GAP
     sizes = [(width * clip.size[0] / clip.size[1], width) for _, clip, *_ in rows]
-    row_px = [(size[0] + GAP) * (2 if compared else 1) + (GAP if len(rows) > 1 else 0) for size in sizes]
+    above = [LINE_PX * (1 + len(text)) + 14 + 34 * (r == 0) for r, text in enumerate(words)]
+    row_px = [a + (size[0] + GAP) * (2 if compared else 1) + 2 * GAP for a, size in zip(above, sizes)]
+    head = 64 if title else 12
     fig = new_figure(head + sum(row_px) + 36 * -(-len(names) // in_line) + 14, title)
-    for r, ((label, clip, t, _), row, size) in enumerate(zip(rows, maps, sizes)):
-        image, y = clip.image(t), head + sum(row_px[:r])
+    for r, ((_, clip, t, _), row, size) in enumerate(zip(rows, maps, sizes)):
+        y = head + sum(row_px[:r])
+        write(fig, GAP + 4, y, heads[r], fontweight="bold")
+        for i, line in enumerate(words[r]):
+            write(fig, GAP + 4, y + LINE_PX * (1 + i) + 2, line, fontsize=SMALL)
+        image = clip.image(t)
         pictures = {"frame": image} | {
             name: overlay(image, labels, alpha, classes) for name, labels in row.items()
         }
-        crop = largest_difference(*(row[name] for name in compared)) if compared else ()
-        if len(rows) > 1:
-            write(
-                fig,
-                side / 2,
-                y + row_px[r] / 2 - GAP,
-                label,
-                rotation=90,
-                ha="center",
-                va="center",
-                ma="center",
-            )
+        crop = _crop(row, compared) if compared else ()
         for c, (heading, pixels) in enumerate(pictures.items()):
-            x = side + c * (width + GAP)
-            ax = _picture(fig, x, y, size, pixels, heading if r == 0 else "")
+            x = GAP + c * (width + GAP)
+            ax = _picture(
+                fig, x, y + above[r], size, pixels, heading if r == 0 else "", interpolation="nearest"
+            )
             if compared:
                 _frame(ax, *crop)
-                _picture(fig, x, y + size[0] + GAP, size, pixels[crop], interpolation="nearest")
+                zoomed = pixels[crop]
+                _picture(fig, x, y + above[r] + size[0] + GAP, size, zoomed, interpolation="nearest")
     handles = [
         Patch(facecolor=class_palette(classes)[i] / 255, edgecolor=GREY, linewidth=0.8, label=name)
         for i, name in zip(present, names)
     ]
-    fig.legend(
-        handles=handles,
-        loc="lower center",
-        ncols=in_line,
-        handlelength=1.3,
-        handleheight=1.0,
-        columnspacing=1.3,
-        handletextpad=0.5,
-        labelspacing=0.35,
-        borderpad=0.2,
-        borderaxespad=0.2,
-    )
+    sizes = {"handlelength": 1.3, "handleheight": 1.0, "columnspacing": 1.3, "handletextpad": 0.5}
+    legend(fig, handles, in_line, **sizes, labelspacing=0.35, borderpad=0.2, borderaxespad=0.2)
     return fig
+
+
+def _compared(zoom: bool | str | tuple[str, str], columns: Sequence[str]) -> str | tuple[str, str]:
+    """Return what a zoom is chosen by: two columns that differ, "mended" or "spoiled"; "" for no zoom."""
+    if isinstance(zoom, str) and zoom not in ("", "mended", "spoiled"):
+        raise ValueError(
+            f"Expected `zoom` to be 'mended', 'spoiled', a flag or two columns, but got {zoom!r}."
+        )
+    needed = JUDGED if isinstance(zoom, str) and zoom else ("base", "refined") if zoom is True else zoom or ()
+    if missing := [name for name in needed if name not in columns]:
+        raise ValueError(f"Expected `zoom` to name two of the columns {columns}, but {missing[0]!r} is none.")
+    return zoom if isinstance(zoom, str) else tuple(needed)
+
+
+def _crop(row: Mapping[str, np.ndarray], compared: str | tuple[str, str]) -> tuple[slice, slice]:
+    """Choose the crop of a row that the zoom shows."""
+    if compared == "mended":
+        return largest_gain(row["base"], row["refined"], row["truth"])
+    if compared == "spoiled":
+        return largest_gain(row["refined"], row["base"], row["truth"])
+    return largest_difference(*(row[name] for name in compared))
 
 
 def _classes_in(
@@ -197,21 +156,33 @@ def _classes_in(
 
 
 def _frame(ax, rows: slice, cols: slice) -> None:
-    """Outline a crop."""
-    box = (cols.start - 0.5, rows.start - 0.5), cols.stop - cols.start, rows.stop - rows.start
-    ax.add_patch(Rectangle(*box, fill=False, edgecolor="black", linewidth=4))
-    ax.add_patch(Rectangle(*box, fill=False, edgecolor="white", linewidth=2))
+    """Outline a crop, the whole line inside it, so that it stays inside the frame too."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    box = ax.get_position()
+    per_point = [  # pixels of the image that a point of the figure covers, across and down
+        (right - left) / (box.width * WIDTH_PX) * DPI / 72,
+        (bottom - top) / (box.height * ax.figure.get_figheight() * DPI) * DPI / 72,
+    ]
+    for colour, linewidth, inset in (("black", 4, 2), ("white", 2, 2)):
+        x, y = (inset * each for each in per_point)
+        corner = cols.start - 0.5 + x, rows.start - 0.5 + y
+        size = cols.stop - cols.start - 2 * x, rows.stop - rows.start - 2 * y
+        ax.add_patch(
+            Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=linewidth, joinstyle="miter")
+        )
 
 
 def sheet(clip: Clip, frames: Sequence[int], columns: Columns, **options) -> Figure:
     """Show frames of a clip in rows, each beside its label maps, with a legend of the classes (of more
     than 24, the largest).
 
-    Args: clip: its frames are the first column; frames: frame numbers, a row each; columns: {title: label
-        maps} of the other columns, `{"truth": clip.truth, "base": ..., "refined": ...}`; zoom: show under
-        each row one crop of every column, where two columns
-        differ most: those titled so, True for ("base", "refined"); classes: names by class id; alpha: as for
-            `overlay`.
+    Args:
+        clip: its frames are the first column; frames: frame numbers, a row each.
+        columns: {title: label maps} of the other columns, `{"base": ..., "refined": ..., "truth": ...}`.
+        zoom: show under each row one crop of every column: "mended" or "spoiled" where refinement puts most
+            right or spoils most; two titles where those columns differ most, True for ("base", "refined").
+        classes, alpha, caption, title: as for `gallery`.
+
     Raises: ValueError for no frame or column, a zoom on columns that are not there, labels of another size
         than the frame.
     """
@@ -219,7 +190,7 @@ def sheet(clip: Clip, frames: Sequence[int], columns: Columns, **options) -> Fig
         raise ValueError(
             f"Expected at least one frame and one column, but got {len(frames)} and {len(columns)}."
         )
-    return gallery([(f"frame {t}", clip, t, columns) for t in frames], **options)
+    return gallery([(f"{clip.name}, frame {t}", clip, t, columns) for t in frames], **options)
 
 
 def strip(clip: Clip, t: int, columns: Columns, **options) -> Figure:
@@ -229,49 +200,28 @@ def strip(clip: Clip, t: int, columns: Columns, **options) -> Figure:
 
 
 @style.context(STYLE)
-def masklet_sheet(clip: Clip, masklets: Masklets, frames: Sequence[int]) -> Figure:
-    """Show the masklets of some frames, two or three side by side; a masklet keeps its colour from frame
-    to frame."""
+def masklet_sheet(clip: Clip, masklets: Masklets, frames: Sequence[int], title: str = "") -> Figure:
+    """Show the masklets of some frames, two or three side by side; a masklet keeps its colour from frame to
+    frame, and twins, masklets of the same pixels, share one."""
     n, head = {1: 1, 2: 2, 4: 2}.get(len(frames), 3), 48
     width = (WIDTH_PX - GAP) / n - GAP
     size = width * clip.size[0] / clip.size[1], width
-    fig = new_figure((size[0] + head) * -(-len(frames) // n) + GAP)
+    top, group = 56 if title else 8, twins(masklets, frames)
+    fig = new_figure(top + (size[0] + head) * -(-len(frames) // n) + GAP + 44, title)
     for k, t in enumerate(frames):
-        masks = masklets.masks(t)
-        seen = int(masks.any((1, 2)).sum())
-        title = f"frame {t}: {seen} masklet{'s' * (seen != 1)}" + (
-            ", proposed" if t == masklets.frames[t].start else ""
-        )
-        pixels = masklet_overlay(clip.image(t), masks, masklets.frames[t].ids)
-        _picture(fig, GAP + k % n * (width + GAP), head + k // n * (size[0] + head), size, pixels, title)
+        masks, found = masklets.masks(t), masklets.frames[t]
+        ids = [i for i, mask in zip(found.ids, masks) if mask.any()]
+        several, distinct = len(ids), len({group[i] for i in ids})
+        heading = f"frame {t}: {several} masklet{'s' * (several != 1)}"
+        heading += f", {distinct} distinct" * (distinct != several)
+        heading += ", proposed" * (t == found.start)
+        pixels = masklet_overlay(clip.image(t), masks, [group[i] for i in found.ids])
+        x, y = GAP + k % n * (width + GAP), top + head - 8 + k // n * (size[0] + head)
+        _picture(fig, x, y, size, pixels, heading)
+    note = (
+        f"{clip.name}. Equal colour: the same masklet, or twins "
+        f"(mask IoU above {TWINS:g} over these frames). "
+        "Dark: no masklet."
+    )
+    fig.text(0.5, 12 / (fig.get_figheight() * DPI), note, ha="center", va="bottom", fontsize=11)
     return fig
-
-
-class _Viewer(ipywidgets.VBox):
-    """A slider over pictures. Where no widget can live, on a static page, the picture itself stands; its
-    text is the same in every run."""
-
-    def _repr_mimebundle_(self, **options) -> dict:
-        slider, image = self.children
-        still = {
-            "text/plain": f"frame {slider.value} of 0..{slider.max}",
-            "image/png": base64.b64encode(image.value).decode(),
-        }
-        return super()._repr_mimebundle_(**options) | still
-
-
-def viewer(clip: Clip, columns: Columns, **options) -> ipywidgets.Widget:
-    """Make a slider over the frames of a clip, from the middle one, each drawn as by `strip` (options too)
-    when it is first asked for.
-
-    Returns: a widget to end a cell with; on a page without widgets it is the picture of the middle frame.
-    """
-    draw = lru_cache(maxsize=128)(lambda t: strip(clip, t, columns, **options)._repr_png_(dpi=110))
-    slider = ipywidgets.IntSlider(
-        value=len(clip) // 2, min=0, max=len(clip) - 1, description="frame", layout={"width": "60%"}
-    )
-    image = ipywidgets.Image(
-        value=draw(slider.value), format="png", layout={"width": "100%", "max_width": f"{WIDTH_PX}px"}
-    )
-    slider.observe(lambda change: image.set_trait("value", draw(change["new"])), "value")
-    return _Viewer([slider, image])

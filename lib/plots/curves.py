@@ -1,5 +1,5 @@
-"""Ablations become curves: a score over a setting, what that changes against the default, and apart from
-both the paper's curve."""
+"""Ablations as one row of panels: what each value of a setting changes against the default, beside what
+the paper prints for it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,167 +7,139 @@ import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-from .style import INK, ROLES, STYLE, WIDTH_PX, add_axes, new_figure, write
+from .blocks import INTERVAL, Numbers, dot, key, lead, legend, panel, top_of
+from .style import GREY, INK, ROLES, SMALL, STYLE, WIDTH_PX, new_figure, write
 
-BAND = "#E8E8E8"  # behind the default
-BLOCK_PX, PANEL_PX = 390, 230  # height of a row of panels with its heading, and of the panels alone
-Numbers = Mapping[str, Mapping[str, tuple[float, float, float]]]  # {setting: {metric: (value, low, high)}}
+MARGIN_BAND, DEFAULT_BAND = "#DCEBF5", "#E8E8E8"
+PANEL_PX, NAN = 300, float("nan")
+Curve = Mapping[str, Mapping[str, Numbers]]  # {setting: {metric: (value, low, high)}}
 
 
-def _curves(table: pd.DataFrame, column: str) -> tuple[str, Numbers]:
-    """Take one curve from a tidy table: the model's name, and {setting: {metric: (value, low, high)}};
-    only what was measured has an interval."""
-    rows = table[table[column].notna()]
-    found, names = (
-        {},
-        dict.fromkeys(
-            " ".join(filter(None, (r.method.removeprefix(ROLES["refined"][0]), r.backbone)))
-            for r in rows.itertuples()
-        ),
+def _curve(table: pd.DataFrame, column: str) -> tuple[str, dict]:
+    """Take one curve from a tidy table: the model's name, and {setting: {metric: value}}."""
+    rows, curve = table[table[column].notna()], {}
+    names = dict.fromkeys(
+        " ".join(filter(None, (r.method.removeprefix(ROLES["refined"][0]), r.backbone)))
+        for r in rows.itertuples()
     )
     if len(names) > 1:
         raise ValueError(f"Expected one model in column `{column}` of `table`, but got {', '.join(names)}.")
     for r in rows.itertuples():
-        interval = (r.low, r.high) if column == "measured" else (np.nan, np.nan)
-        found.setdefault(r.setting, {})[r.metric] = (getattr(r, column), *interval)
-    return "".join(names), found
+        curve.setdefault(r.setting, {})[r.metric] = getattr(r, column)
+    return "".join(names), curve
 
 
-def _panel(ax, settings: Sequence[str], default: str, title: str) -> None:
-    """Give a panel the settings as even steps, grid lines, and a band behind the default."""
-    ax.set_title(title)
-    ax.set_xticks(range(len(settings)), settings)
-    ax.set_xlim(-0.5, len(settings) - 0.5)
-    ax.tick_params(length=0, colors=INK, pad=6)
-    ax.grid(axis="y", color="#DDDDDD", linewidth=1)
-    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
-    ax.set(axisbelow=True, ymargin=0.15)
-    if default in settings:
-        i = settings.index(default)
-        ax.axvspan(i - 0.4, i + 0.4, color=BAND, zorder=0, linewidth=0)
-
-
-def _draw(ax, settings: Sequence[str], numbers: Numbers, metric: str, hollow: bool = False) -> None:
-    """Draw one curve with its intervals, and the base's level if there is one."""
-    _, _, colour, marker = ROLES["refined"]
-    found = {i: numbers[s][metric] for i, s in enumerate(settings) if metric in numbers.get(s, {})}
-    for i, (_, low, high) in found.items():
-        if np.isfinite([low, high]).all():
-            ax.plot([i, i], [low, high], color=colour, linewidth=3.5, alpha=0.55, solid_capstyle="butt")
-    ax.plot(
-        list(found),
-        [value for value, *_ in found.values()],
-        color=colour,
-        linewidth=1.5,
-        marker=marker,
-        markersize=8,
-        markerfacecolor="white" if hollow else colour,
-        markeredgewidth=1.8,
-    )
-    if "base" in numbers and metric in numbers["base"]:
-        level = numbers["base"][metric][0]
-        # unlike axhline it counts for the scale
-        ax.plot(
-            [-0.5, len(settings) - 0.5],
-            [level, level],
-            color=ROLES["base"][2],
-            linewidth=2,
-            linestyle=(0, (5, 3)),
-        )
-    if not found:
-        ax.text(0.5, 0.5, "not printed" if hollow else "none", transform=ax.transAxes, ha="center", color=INK)
-        ax.set_yticks([])
+def _against(curve: Mapping, default: str) -> Curve:
+    """Subtract the default's score from each value's; no intervals."""
+    origin = curve.get(default, {})
+    return {
+        value: {m: (score - origin[m], NAN, NAN) for m, score in row.items() if m in origin}
+        for value, row in curve.items()
+        if value != "base"
+    }
 
 
 @style.context(STYLE)
 def ablation_curve(
     table: pd.DataFrame,
     title: str = "",
-    differences: Mapping | None = None,
+    differences: Mapping[tuple[str, str], Mapping[str, Numbers]] | None = None,
     label: str = "",
     default: str = "",
     metrics: Sequence[str] = ("mIoU", "mBIoU", "mVC8", "mVC16"),
     paper_data: str = "VSPW",
+    extent: str = "",
+    interval: str = INTERVAL,
+    margin: float = 0.5,
 ) -> Figure:
-    """Plot an ablation of one model: scores over the setting with the base's level; below them what each
-    value changes; apart, hollow, the paper's curve.
+    """Plot what each value of a setting changes against the default, measured (filled) and printed (hollow).
 
     Args:
         table: tidy, as `lib.report` takes it; `setting` is a value as text, or "base".
         title: names the profile.
         differences: {(value, "default"): {metric: (change, low, high)}}, paired over clips, other keys
-            ignored; None leaves that row out.
+            ignored; None subtracts the scores of `table`, without intervals.
         label: what the settings are, written below them.
-        default: the setting that gets a band behind it, and zero change.
-        metrics: a panel each.
+        default: the setting that changes are against; "" for the last.
+        metrics: a panel each, but those that nobody measured or printed.
         paper_data: what the printed numbers were measured on.
+        extent: on how much was measured; interval: what a line is.
+        margin: in points, what verdicts take for no change.
 
-    Returns: settings are even steps in the table's order. Every panel has its own scale; measured and printed
-        share it only if some row has both, that is, on the same data.
+    Returns: settings are even steps in the table's order; all panels share one scale. Below the name of a
+        metric stand the measured scores of the default and of the base.
     Raises: ValueError for a table of more than one measured, or more than one printed model.
     """
     settings = [s for s in dict.fromkeys(table["setting"]) if s != "base"]
-    (model, measured), (printed_model, printed) = _curves(table, "measured"), _curves(table, "paper")
-    known = table.loc[table["measured"].notna(), "low"].notna().any()
-    note = (
-        "bars: 95 % interval, bootstrap over clips" if known else "no intervals: they need two clips or more"
-    )
-    changes = {value: row for (value, other), row in (differences or {}).items() if other == "default"}
-    blocks = [
-        (
-            f"Measured here, {model}, in percent ({note})" if measured else "Nothing was measured here",
-            measured,
-            "measured",
-        )
-    ]
-    if measured and changes:
-        changes[default] = dict.fromkeys(metrics, (0.0, np.nan, np.nan))
-        blocks.append(
-            (
-                f"Measured here, minus {default}, in points"
-                + " (bars: 95 % interval, paired over clips)" * bool(known),
-                changes,
-                "change",
-            )
-        )
-    if printed:
-        blocks.append(
-            (
-                f"Paper, {paper_data}, {printed_model}: printed numbers, in percent (no intervals)",
-                printed,
-                "paper",
-            )
-        )
-    y, rows = 64 if title else 16, {}
-    fig = new_figure(y + sum(BLOCK_PX if numbers else 48 for _, numbers, _ in blocks) + 76, title)
-    width = (WIDTH_PX - 24) / len(metrics)
-    for heading, numbers, kind in blocks:
-        write(fig, 16, y, heading, fontsize=13)
-        rows[kind] = [
-            add_axes(fig, 96 + k * width, y + 86, width - 120, PANEL_PX)
-            for k in range(len(metrics) if numbers else 0)
-        ]
-        for ax, metric in zip(rows[kind], metrics):
-            _panel(ax, settings, default if any(metric in row for row in numbers.values()) else "", metric)
-            _draw(ax, settings, numbers, metric, hollow=kind == "paper")
-            if kind == "change":
-                ax.axhline(0, color=INK, linewidth=1.5, zorder=1)
-        y += BLOCK_PX if numbers else 48
-    if (table["measured"].notna() & table["paper"].notna()).any():
-        for ax, metric, other in zip(rows["paper"], metrics, rows["measured"]):
-            if any(metric in row for row in printed.values()):
-                ax.sharey(other)
-    for ax in list(rows.values())[-1]:
-        ax.set_xlabel(label, color=INK)
+    default = default or (settings[-1] if settings else "")
+    (model, measured), (printed_model, printed) = _curve(table, "measured"), _curve(table, "paper")
+    changes, paper = _against(measured, default), _against(printed, default)
+    if differences is not None:
+        changes |= {value: row for (value, other), row in differences.items() if other == "default"}
+    shown = [m for m in metrics if any(m in row for row in (*changes.values(), *paper.values()))]
+    known = any(np.isfinite(numbers[1]) for row in changes.values() for numbers in row.values())
+    top = top_of(title)
+    fig = new_figure(top + (PANEL_PX + 284 if shown else 48), title)
+    if measured:
+        what = f"Change against {default}, in points"
+        lead(fig, top, what, extent, interval, known)
+    else:
+        write(fig, 16, top, "Nothing was measured here", fontsize=13)
+    width, axes = (WIDTH_PX - 104) / max(1, len(shown)), []
+    for k, metric in enumerate(shown):
+        ax = panel(fig, 124 + k * width, top + 116, width - 36, PANEL_PX, "", "y", ticks=6)
+        write(fig, 124 + k * width, top + 48, metric, fontsize=13, fontweight="bold")
+        write(fig, 124 + k * width, top + 80, _scores(measured, metric, default), fontsize=SMALL)
+        _bands(ax, settings, default, margin)
+        _draw(ax, settings, paper, metric, hollow=True)
+        _draw(ax, settings, changes, metric)
+        axes.append(ax)
+    for ax in axes[1:]:
+        ax.sharey(axes[0])
+        ax.tick_params(labelleft=False)
+    if axes:
+        axes[0].set_ylabel("change, in points", color=INK)
+        write(fig, WIDTH_PX / 2, top + 116 + PANEL_PX + 46, label, ha="center")
     _, _, colour, marker = ROLES["refined"]
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=8, linewidth=1.5, label="refined"),
-        Line2D([], [], color=ROLES["base"][2], linewidth=2, linestyle=(0, (5, 3)), label="base, not refined"),
-    ]
-    handles += [Patch(color=BAND, label=f"the default, {default}")] * bool(default)
-    fig.legend(handles=handles, loc="lower center", ncols=3, handlelength=2.4, columnspacing=1.6)
+    handles = [key(f"measured here, {model}", colour, marker, line=known)] * bool(measured)
+    handles += [
+        key(f"printed in the paper, {printed_model} on {paper_data}", GREY, marker, hollow=True)
+    ] * bool(printed)
+    handles += [Patch(color=MARGIN_BAND, label=f"within {margin} points: no change")] if shown else []
+    handles += [Patch(color=DEFAULT_BAND, label=f"the default, {default}")] if shown else []
+    legend(fig, handles, columns=2)
     return fig
+
+
+def _scores(measured: Mapping, metric: str, default: str) -> str:
+    """Write the scores that a change stands on."""
+    parts = (
+        f"{name}: {measured[row][metric]:.1f} %"
+        for name, row in ((f"at {default}", default), ("base", "base"))
+        if metric in measured.get(row, {})
+    )
+    return ", ".join(parts)
+
+
+def _bands(ax, settings: Sequence[str], default: str, margin: float) -> None:
+    """Lay the settings out as even steps, over the band of no change and the one of the default."""
+    ax.axhspan(-margin, margin, color=MARGIN_BAND, zorder=0, linewidth=0)
+    ax.axhline(0, color=INK, linewidth=1.2, zorder=1)
+    if default in settings:
+        i = settings.index(default)
+        ax.axvspan(i - 0.4, i + 0.4, color=DEFAULT_BAND, zorder=-1, linewidth=0)
+    ax.set_xticks(range(len(settings)), settings)
+    ax.set(xlim=(-0.5, len(settings) - 0.5), ymargin=0.12)
+
+
+def _draw(ax, settings: Sequence[str], curve: Curve, metric: str, hollow: bool = False) -> None:
+    """Draw one curve with its intervals."""
+    _, _, colour, marker = ROLES["refined"]
+    colour = GREY if hollow else colour
+    places = {i: curve[s][metric] for i, s in enumerate(settings) if metric in curve.get(s, {})}
+    line = "--" if hollow else "-"
+    ax.plot([*places], [value for value, *_ in places.values()], line, color=colour, linewidth=1.5)
+    for i, numbers in places.items():
+        dot(ax, i, numbers, colour, marker, hollow=hollow, upright=True)

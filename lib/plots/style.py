@@ -1,5 +1,8 @@
 """What all figures share: one width, one font, one palette, and pixels from the top left corner as the
-unit of layout."""
+unit of layout.
+
+A README shows a figure at half of its width: 10.5 pt here are 8 pt there, and no text is smaller.
+"""
 
 import colorsys
 import io
@@ -9,16 +12,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..clips.clip import Clip
 from ..clips.datasets import VSPW_CLASSES
 from ..config import VOID
 
+__all__ = ["Clip"]  # what pictures need of the other parts comes from here
 WIDTH_PX, DPI, GAP = 1700, 150, 8  # twice the width that a README shows; GAP between pictures, in pixels
-INK, GREY = "#333333", "#777777"
+INK, GREY, GRID, BAND = "#333333", "#777777", "#DDDDDD", "#F4F4F4"
+SMALL, HEAD = 10.5, 13  # points: the smallest text, and that of headings
 FONT = {
     "font.family": "DejaVu Sans",
     "font.size": 12,
     "axes.titlesize": 13,
     "legend.fontsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 12,
     "legend.frameon": False,
     "text.color": INK,
 }
@@ -63,10 +71,11 @@ CLASS_COLOURS = {
 # what the prefix of a method's name makes it: (prefix, legend, colour, marker), from the top down in a row
 ROLES = {
     "base": ("", "base", "#D55E00", "o"),
-    "majority": ("Majority-", "control: per-pixel majority of the window", GREY, "v"),
     "refined": ("SAM2-", "refined", "#0072B2", "D"),
+    "majority": ("Majority-", "control: per-pixel majority of the window", GREY, "v"),
     "regions": ("TrueRegions-", "bound: true regions as masklets", "#009E73", "^"),
 }
+BEFORE, AFTER = ROLES["base"][2], ROLES["refined"][2]  # also of what falls and what rises
 
 
 class NotebookFigure(Figure):
@@ -105,7 +114,7 @@ def new_figure(height_px: float, title: str = "") -> NotebookFigure:
 def nothing(title: str = "") -> NotebookFigure:
     """Make the figure of a report that measured nothing."""
     fig = new_figure(120, title)
-    write(fig, 16, 64, "Nothing was measured here", fontsize=13)
+    write(fig, 16, 64, "Nothing was measured here", fontsize=HEAD)
     return fig
 
 
@@ -115,9 +124,9 @@ def add_axes(fig: Figure, x: float, y: float, width: float, height: float, **opt
     return fig.add_axes((x / WIDTH_PX, 1 - (y + height) / total, width / WIDTH_PX, height / total), **options)
 
 
-def write(fig: Figure, x: float, y: float, text: str, **options) -> None:
+def write(fig: Figure, x: float, y: float, text: str, **options):
     """Write at (x, y) pixels from the figure's top left corner."""
-    fig.text(x / WIDTH_PX, 1 - y / (fig.get_figheight() * DPI), text, **{"va": "top", **options})
+    return fig.text(x / WIDTH_PX, 1 - y / (fig.get_figheight() * DPI), text, **{"va": "top", **options})
 
 
 def spread(i: int) -> tuple[int, int, int]:
@@ -131,8 +140,8 @@ def spread(i: int) -> tuple[int, int, int]:
 
 def class_palette(classes: Sequence[str] = VSPW_CLASSES) -> np.ndarray:
     """Return the colours of class ids, (256, 3) uint8 RGB; they go by name, so that a car is the same in
-    every data set. VOID is near black."""
-    palette = np.array([spread(i) for i in range(VOID)] + [(20, 20, 20)], np.uint8)
+    every data set. VOID is black."""
+    palette = np.array([spread(i) for i in range(VOID)] + [(0, 0, 0)], np.uint8)
     for i, name in enumerate(classes):
         if name in CLASS_COLOURS:
             palette[i] = tuple(bytes.fromhex(CLASS_COLOURS[name][1:]))

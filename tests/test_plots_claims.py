@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from lib import plots
-from lib.plots.forest import HEAD_PX, ROW_PX, VERDICTS
+from lib.plots.claims import HEAD_PX, ROW_PX, SIDE, VERDICTS
 
 NAN = float("nan")
 HOLDS, FAILS, OPEN = (2.0, 1.0, 3.0), (-20.0, -25.0, -15.0), (0.3, -0.5, 1.1)
@@ -25,7 +25,7 @@ def markers(ax):
         (float(a.get_xdata()[0]), a.get_marker()): (
             float(a.get_ydata()[0]),
             to_hex(a.get_color()).upper(),
-            to_hex(a.get_markerfacecolor()) != "#ffffff",
+            a.get_markerfacecolor() != "none",
         )
         for a in ax.lines
         if a.get_marker() not in ("None", None, "")
@@ -60,11 +60,8 @@ def test_verdicts_have_their_colour_marker_and_row():
 
 
 def test_texts():
-    fig = plots.forest(ROWS, "Claims, mini")
-    assert texts(fig)[:2] == [
-        "Claims, mini",
-        "Change, in points (lines: 95 % interval, paired over clips; thin and grey: other models or settings of the claim)",
-    ]
+    fig = plots.forest(ROWS, "Claims, mini", extent="2 clips")
+    assert texts(fig)[:2] == ["Claims, mini", "Change, in points; 2 clips; lines: 95 % interval over clips"]
     assert texts(fig).count("Refinement raises the score") == 1
     assert {"mIoU: A, worst of 2", "+0.3 [-0.5, +1.1]", "cannot be said", "-20.0 [-25.0, -15.0]"} <= set(
         texts(fig)
@@ -74,9 +71,35 @@ def test_texts():
     assert len({(c, m) for c, m, _ in VERDICTS.values()}) == len({m for _, m, _ in VERDICTS.values()}) == 4
 
 
+def sides(ax):
+    """What is shaded in a panel: [(left, right, colour)] from the top down."""
+    areas = [
+        a for a in ax.collections if len(a.get_facecolor()) and to_hex(a.get_facecolor()[0]).upper() == SIDE
+    ]
+    return [(*sorted({round(x, 6) for x in a.get_paths()[0].vertices[:, 0]}),) for a in areas]
+
+
+def test_the_side_that_is_claimed_is_shaded_and_the_margin_drawn():
+    rows = [
+        ("a", f"{kind}: window 32 - 1", "holds", [HOLDS], kind)
+        for kind in ("rises", "falls", "same", "balance")
+    ]
+    fig = plots.forest([*rows, ("b", "unclaimed", "holds", [HOLDS])], margin=0.4)
+    ax = fig.axes[1]
+    low, high = (round(x, 6) for x in ax.get_xlim())
+    assert sides(ax) == [(0, high), (low, 0), (-0.4, 0.4), (low, 0.4)]
+    dashed = [a for a in ax.collections if hasattr(a, "get_segments") and a.get_linestyle()[0][1] is not None]
+    assert [sorted(segment[0][0] for segment in a.get_segments()) for a in dashed if a.get_segments()] == [
+        [-0.4, 0.4],
+        [0.4],
+    ]
+    assert "same: window 32 vs 1" in texts(fig)
+    assert fig.legends[0].get_texts()[-1].get_text() == "where the claim puts it; dashed: 0.4 points"
+
+
 def test_one_clip_has_no_intervals():
     fig = plots.forest([("it rises", "mIoU: A", "one clip, no interval", [(1.0, NAN, NAN)])])
-    assert "no intervals: they need two clips or more" in texts(fig)[1] and intervals(fig.axes[1]) == set()
+    assert texts(fig)[1].endswith("no intervals: one clip") and intervals(fig.axes[1]) == set()
     assert {"+1.0", "one clip"} <= set(texts(fig)) and [t.get_text() for t in fig.legends[0].get_texts()] == [
         "one clip, no interval"
     ]
@@ -92,6 +115,8 @@ def test_what_is_no_row_is_refused():
         plots.forest([("a", "b", "maybe", [HOLDS])])
     with pytest.raises(ValueError, match="0 changes"):
         plots.forest([("a", "b", "holds", [])])
+    with pytest.raises(ValueError, match="claims to be of rises, .*'up'"):
+        plots.forest([("a", "b", "holds", [HOLDS], "up")])
 
 
 def test_nothing_runs_out_of_the_picture():
