@@ -13,7 +13,7 @@ isam2, classifier masklets + image features -> classes (paper Eq. 3): SAM 2 as s
 fit               the classifiers of a study: fitted, found, applied
 refiner           masklets + predictions -> refined predictions (paper Eq. 1-2)
 metrics           mIoU, weighted IoU, mBIoU, mVC, under both protocols
-bootstrap         intervals of the scores, and of paired differences
+bootstrap         intervals of the scores and of paired changes, over clips; Holm's correction
 boundary          accuracy by distance to the true boundary
 segmentors/       base models and their predict loop and trainer
 mini/             the embedded profile: scene renderer, trainer of the micro SAM 2, its quality

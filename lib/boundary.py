@@ -12,7 +12,7 @@ import numpy as np
 
 from .clips.images import classes_in
 from .config import VOID
-from .intervals import draw
+from .intervals import interval, leave_one_out
 
 # upper edges of the bins but the last: (0, 1], (1, 2], ... (16, 32], more than 32
 EDGES_PX = (1, 2, 4, 8, 16, 32)
@@ -88,32 +88,26 @@ def accuracy_by_distance(
     return counts
 
 
-def accuracy(
-    counts: Sequence[np.ndarray], n: int = 1000, seed: int = 0, *, other: Sequence[np.ndarray] | None = None
-) -> np.ndarray:
-    """Pool clips into accuracy by distance, with 95 % intervals by drawing clips with replacement.
+def accuracy(counts: Sequence[np.ndarray], *, other: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """Pool clips into accuracy by distance, with 95 % intervals over clips (`lib.intervals.interval`).
 
     Args:
         counts: of one prediction, per clip as from `accuracy_by_distance`, (2, B).
-        n, seed: number of resamples, and what seeds them.
         other: counts of another prediction of the same clips; the result is then the paired difference
             `counts` minus `other`.
 
     Returns:
-        (3, B): value, low, high, in percent or points; NaN where no pixel lies, and bounds NaN below two
-        clips.
+        (3, B): value, low, high, in percent, cut to 0 and 100, or points; NaN where no pixel lies, and bounds
+        NaN where fewer than two clips have one.
     """
     if not counts:
         raise ValueError("Expected counts of at least one clip, but got none.")
     if other is not None and not np.array_equal([c[1] for c in counts], [c[1] for c in other]):
         raise ValueError("Expected `other` to judge the same pixels of the same clips.")
-    # the clips themselves, then the resamples
-    weights = np.vstack([np.ones((1, len(counts))), draw(len(counts), n, seed)])
+    weights = leave_one_out(len(counts))
     pooled = _percent(weights, counts) - (0 if other is None else _percent(weights, other))
-    bounds = np.full((2, pooled.shape[1]), np.nan)
-    for b in np.flatnonzero(~np.isnan(pooled[0])) if len(counts) > 1 else ():
-        bounds[:, b] = np.nanpercentile(pooled[1:, b], (2.5, 97.5))
-    return np.vstack([pooled[:1], bounds])
+    bounds = np.array([interval(scores)[:2] for scores in pooled.T]).T
+    return np.vstack([pooled[:1], np.clip(bounds, 0, 100) if other is None else bounds])
 
 
 def _percent(weights: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,7 +15,7 @@ Two protocols, because published numbers and the paper's equations disagree:
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
 
 import cv2
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 PROTOCOLS = ("vspw", "paper", "both")
 POOLS = ("pixels", "classes")
 VSPW_LONGEST_LEFT_OUT = 16  # frames; fixed in the script, whatever the window
+SCRIPT, EQ4 = 0, 1  # the two kinds of mVC
 CV2_EXACT_PX = 2**24  # cv2 counts histograms in float32
 
 
@@ -48,6 +49,9 @@ class ClipCounts:
     vspw_vc: np.ndarray  # (W,) float64: sum of their scores
     eq4_windows: np.ndarray  # (W,) int64: the same two by Eq. 4
     eq4_vc: np.ndarray  # (W,) float64
+    # the same of each block of consecutive frames, if `count_clip` was asked for them; they add up to the clip,
+    # whose `n_frames` each of them carries
+    blocks: tuple["ClipCounts", ...] = ()
 
 
 def count_clip(
@@ -59,8 +63,9 @@ def count_clip(
     *,
     boundary_px: int = 5,
     pool: str = "pixels",
+    block_frames: int = 0,
 ) -> ClipCounts:
-    """Count one clip in one pass; memory depends on the frame size alone.
+    """Count one clip in one pass; memory depends on the frame size alone (and, a little, on the blocks).
 
     Args:
         name: of the clip, for messages and tables.
@@ -72,6 +77,8 @@ def count_clip(
             frame's edge nor void removes anything, and void is no boundary.
         pool: mBIoU in a frame: "pixels", one IoU of all classes together, or "classes", mean over those in
             it.
+        block_frames: count blocks of so many consecutive frames beside, 0 for none. A window of mVC belongs
+            to the block in which it starts; the last block may be shorter.
 
     Raises:
         ValueError: differing numbers or sizes of frames, no frame, another dtype, an id that is no class.
@@ -88,8 +95,9 @@ def count_clip(
         raise ValueError(f"Expected `boundary_px` to be odd and positive, but got {boundary_px}")
     if pool not in POOLS:
         raise ValueError(f"Expected `pool` to be one of {POOLS}, but got {pool!r}")
-    confusion = np.zeros((256, 256))  # pixels by label of truth, of prediction; integers, exact in float64
-    boundary_ious: list[float] = []
+    if block_frames < 0:
+        raise ValueError(f"Expected `block_frames` to be 0 or more, but got {block_frames}")
+    tallies: list[_Tally] = []  # one per block
     consistency = _Consistency(windows)
     square = np.ones((boundary_px, boundary_px), np.uint8)
     shape, n_frames = None, 0
@@ -109,35 +117,65 @@ def count_clip(
             raise ValueError(
                 f"{place}: expected class ids 0..{n_classes - 1} or {VOID} in the {what}, but got {found}"
             )
-        confusion += joint
+        if not tallies or (block_frames and n_frames % block_frames == 0):
+            tallies.append(_Tally(len(windows)))
+        tallies[-1].confusion += joint
         judged = cv2.threshold(truth, VOID - 1, 255, cv2.THRESH_BINARY_INV)[1]
         agree = cv2.bitwise_and(cv2.compare(truth, predicted, cv2.CMP_EQ), judged)
-        boundary_ious += _boundary_iou(truth, predicted, judged, agree, square, pool)
-        consistency.add(truth, predicted, judged, agree)
+        tallies[-1].boundary_ious += _boundary_iou(truth, predicted, judged, agree, square, pool)
+        for kind, i, start, vc in consistency.add(truth, predicted, judged, agree):
+            tallies[start // block_frames if block_frames else 0].windows[kind, :, i] += 1, vc
         n_frames += 1
+        if block_frames and n_frames % block_frames == 0:
+            tallies[-1].pool(n_classes)
     if n_frames == 0:
         raise ValueError(f"clip {name!r}: expected at least one frame, but got none")
-    confusion = confusion[:n_classes].astype(np.int64)
-    correct_px, truth_px, predicted_px = (
-        confusion.diagonal().copy(),
-        confusion.sum(1),
-        confusion.sum(0)[:n_classes],
-    )
-    (n_script, script), (n_eq4, eq4) = consistency.script, consistency.eq4
-    return ClipCounts(
-        name,
-        n_frames,
-        windows,
-        correct_px,
-        truth_px,
-        predicted_px,
-        len(boundary_ious),
-        sum(boundary_ious, 0.0),
-        n_script.astype(np.int64),
-        script,
-        n_eq4.astype(np.int64),
-        eq4,
-    )
+    tallies[-1].pool(n_classes)
+    blocks = tuple(tally.counts(name, n_frames, windows) for tally in tallies)
+    return add_blocks(blocks) if block_frames else blocks[0]
+
+
+class _Tally:
+    """What a run of frames contributes, while it is being counted."""
+
+    def __init__(self, n_windows: int):
+        # pixels by label of truth, of prediction; integers, exact in float64
+        self.confusion = np.zeros((256, 256))
+        self.pooled: tuple[np.ndarray, ...] = ()  # correct, truth and predicted pixels by class
+        self.boundary_ious: list[float] = []
+        # by script and by Eq. 4; number of windows and sum of their scores; by length
+        self.windows = np.zeros((2, 2, n_windows))
+
+    def pool(self, n_classes: int) -> None:
+        """Keep of the confusion what scores need: it is large, and blocks may be many."""
+        if not self.pooled:
+            confusion = self.confusion[:n_classes].astype(np.int64)
+            self.pooled = confusion.diagonal().copy(), confusion.sum(1), confusion.sum(0)[:n_classes]
+            self.confusion = np.zeros(0)
+
+    def counts(self, name: str, n_frames: int, windows: tuple[int, ...]) -> ClipCounts:
+        (n_script, script), (n_eq4, eq4) = self.windows
+        return ClipCounts(
+            name,
+            n_frames,
+            windows,
+            *self.pooled,
+            len(self.boundary_ious),
+            sum(self.boundary_ious, 0.0),
+            n_script.astype(np.int64),
+            script,
+            n_eq4.astype(np.int64),
+            eq4,
+        )
+
+
+ADDED = tuple(f.name for f in fields(ClipCounts) if f.name not in ("name", "n_frames", "windows", "blocks"))
+
+
+def add_blocks(blocks: Sequence[ClipCounts]) -> ClipCounts:
+    """Add blocks of one clip up to it, or to what is left of it without some; it carries them."""
+    sums = {name: sum(getattr(b, name) for b in blocks) for name in ADDED}
+    return replace(blocks[0], **sums, blocks=tuple(blocks))
 
 
 def _checked(labels: np.ndarray, shape: tuple[int, ...], place: str) -> np.ndarray:
@@ -189,17 +227,20 @@ class _Consistency:
 
     def __init__(self, windows: tuple[int, ...]):
         self.windows = windows
-        # each: number of windows, sum of scores
-        self.script, self.pending, self.eq4 = np.zeros((3, 2, len(windows)))
+        self.pending: list[tuple[int, int, int, float]] = []
+        self.n_frames = 0
         # frame before: labels of truth, of prediction, and three runs
         self.last: tuple[np.ndarray, ...] | None = None
 
-    def add(self, truth, predicted, judged, agree) -> None:
-        """Take the next frame: score every window that ends at it (no run is longer than the clip so far)."""
+    def add(self, truth, predicted, judged, agree) -> list[tuple[int, int, int, float]]:
+        """Take the next frame, and score every window that ends at it (no run is longer than the clip so
+        far).
+
+        Returns: those that count from now on: (`SCRIPT` or `EQ4`, index of the length, first frame, score).
+        """
         # The script loses the window that ends with the clip: a window is counted only once a further frame
         # comes.
-        self.script += self.pending
-        self.pending[:] = 0
+        counted, self.pending = self.pending, []
         one = np.ones_like(truth)
         self.last = self.last or (truth, predicted, *[one - one] * 3)
         last_truth, last_predicted, truth_run, predicted_run, agree_run = self.last
@@ -213,10 +254,13 @@ class _Consistency:
         judged_run = cv2.bitwise_and(truth_run, judged)
         both_run, right_run = cv2.min(truth_run, predicted_run), cv2.min(truth_run, agree_run)
         for i, n in enumerate(self.windows):
+            start = self.n_frames - n + 1
             if common := _at_least(truth_run, n):
-                self.pending[:, i] = 1, _at_least(both_run, n) / common
+                self.pending.append((SCRIPT, i, start, _at_least(both_run, n) / common))
             if common := _at_least(judged_run, n):
-                self.eq4[:, i] += 1, _at_least(right_run, n) / common
+                counted.append((EQ4, i, start, _at_least(right_run, n) / common))
+        self.n_frames += 1
+        return counted
 
 
 def _at_least(run: np.ndarray, n: int) -> int:

@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 from oracles import mean_boundary_iou, mean_iou, refine, script_vc, weighted_iou
+from test_metrics import count, random_clip
 
-from benchmarks import ablations, common, memory, peak, predicting, tracking, voting
+from benchmarks import ablations, common, coverage, memory, peak, predicting, tracking, voting
 from benchmarks.__main__ import main as show
+from lib import intervals as bootstrap
 from lib.config import MaskletSettings
+from lib.intervals import intervals
 
 
 def run(benchmark, tmp_path, *options):
@@ -221,3 +224,68 @@ def test_results_as_markdown(tmp_path, capsys):
         shown.startswith("## example, cpu\n")
         and "| who | seconds |\n| --- | ---: |\n| ours | 0.1235 |\n| theirs |  |\n\n- A note." in shown
     )
+
+
+def paired_clips(n, seed):
+    """Counts before and after of n clips that differ, of five classes."""
+    lengths = [17 + i % 3 for i in range(n)]
+    before, after = (
+        count([random_clip(k, seed + i, share_wrong=wrong + i / 40) for i, k in enumerate(lengths)])
+        for wrong in (0.3, 0.1)
+    )
+    return after, before
+
+
+def test_coverage_scores_what_the_library_scores():
+    """A sample that holds some clips twice has the interval that the library gives for that list of clips."""
+    population, times = coverage.slim(paired_clips(4, 0)), np.array([[2.0, 0, 3, 1], [1, 1, 1, 3]])
+    low, high = coverage.contestants(population, times, 0, 0, np.random.default_rng(0))[coverage.OURS]
+    for row, *bounds in zip(times.astype(int), low, high):
+        chosen = [[c for c, k in zip(counts, row) for _ in range(k)] for counts in population]
+        found = intervals(chosen[0], other=chosen[1], protocol="vspw")
+        assert np.array(bounds).T == pytest.approx(np.array([found[m][:2] for m in coverage.MEASURES]))
+
+
+def test_coverage_bootstraps():
+    """Of 999 values without bias or skewness BCa is the percentile interval; t is resampled with its sign turned."""
+    values = np.linspace(-1, 1, 999)[None, :, None]
+    none = np.zeros((1, 1))
+    low, high = coverage.bias_corrected(none, none, values)
+    assert (low, high) == (pytest.approx(-0.95, abs=0.003), pytest.approx(0.95, abs=0.003))
+    low, _ = coverage.bias_corrected(none, none + 0.1, values)
+    assert low > -0.93, "skewed to above: the lower bound is nearer"
+    skewed = np.where(values > 0, 3 * values, values)
+    low, high = coverage.studentised(none, none + 2, skewed, np.ones_like(skewed))
+    assert low == pytest.approx(-2 * 2.85, abs=0.02) and high == pytest.approx(2 * 0.95, abs=0.02)
+    low, high = coverage.studentised(none, none + 2, skewed, np.zeros_like(skewed))
+    assert (low, high) == (-np.inf, np.inf), "resamples without any error say nothing"
+
+
+def test_coverage(tmp_path, monkeypatch):
+    measured = {coverage.MIXED: paired_clips(6, 0), "single": paired_clips(4, 50)}
+    monkeypatch.setattr(coverage, "populations", lambda: measured)
+    monkeypatch.setattr(coverage, "SIZES", (4, 30))
+    options = ("--rounds", "100", "--resamples", "40", "--studentised", "20")
+    table = run(coverage, tmp_path, *options)
+    assert table["n"].tolist() == [4] * 6 + [30] * 6 and set(table["interval"][:6]) == set(
+        table["interval"][6:]
+    )
+    rows = table.set_index(["n", "interval"])
+    assert rows["covers"].between(30, 100).all()
+    assert rows["covers"].to_numpy() == pytest.approx(
+        (100 - rows["holds_falsely"] - rows["fails_falsely"]).to_numpy()
+    )
+    assert rows["covers"].to_numpy() == pytest.approx(rows[list(coverage.MEASURES)].mean(axis=1).to_numpy())
+    assert rows["covers"][4, coverage.OURS] > rows["covers"][4, coverage.PERCENTILE], "few clips"
+    assert len(coverage.summary(table.to_dict("records"))) == 4
+
+
+def test_the_documented_coverage_is_the_measured_one():
+    """The docstring holds the table of the committed result, and the result what the docstring says of it."""
+    table = json.loads((common.RESULTS / "coverage_cpu.json").read_text())["table"]
+    assert "\n".join(f"    {line}" for line in coverage.summary(table)) in bootstrap.__doc__
+    ours = {row["n"]: row for row in table if row["interval"] == coverage.OURS}
+    assert tuple(ours) == coverage.SIZES == (4, 6, 10, 30, 343)
+    for n in (6, 10, 30, 343):
+        assert all(93.5 <= ours[n][m] <= 98 for m in coverage.MEASURES) and 93.5 <= ours[n]["single"] <= 97
+    assert ours[4]["least"] < 90 and bootstrap.MIN_CLIPS == 6

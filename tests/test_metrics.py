@@ -286,3 +286,35 @@ def test_counts_must_go_together():
             summarise(wrong)
     with pytest.raises(ValueError, match="protocol"):
         summarise([two], "coco")
+
+
+def test_blocks_are_what_their_frames_and_windows_give():
+    """Against the oracles, frame by frame and window by window: a window belongs to the block it starts in."""
+    truth, predicted = clip = random_clip(27, 5)
+    whole = count_clip("a", *clip, N)
+    counts = count_clip("a", *clip, N, block_frames=8)
+    assert len(counts.blocks) == 4 and whole.blocks == () and {b.n_frames for b in counts.blocks} == {27}
+    for name in metrics.ADDED:
+        np.testing.assert_allclose(getattr(counts, name), getattr(whole, name), rtol=1e-12)
+    for i, block in enumerate(counts.blocks):
+        frames = slice(8 * i, 8 * i + 8)
+        alone = count_clip("a", truth[frames], predicted[frames], N)
+        for name in ("correct_px", "truth_px", "predicted_px", "boundary_frames", "boundary_iou"):
+            np.testing.assert_allclose(getattr(block, name), getattr(alone, name), rtol=1e-12, err_msg=name)
+        for k, n in enumerate((8, 16)):
+            for kind, windows in (("vspw", oracles.script_windows), ("eq4", oracles.eq4_windows)):
+                known = [vc for vc in windows(*clip, n)[frames] if not np.isnan(vc)]
+                assert getattr(block, f"{kind}_windows")[k] == len(known)
+                assert getattr(block, f"{kind}_vc")[k] == pytest.approx(sum(known))
+    assert counts.blocks[2].vspw_windows.tolist() == [3, 0], "the clip ends: starts 16, 17, 18, and none"
+
+
+def test_blocks_add_up_with_one_left_out():
+    clip = random_clip(20, 6)
+    counts = count_clip("a", *clip, N, block_frames=8)
+    without = metrics.add_blocks(counts.blocks[1:])
+    assert (without.truth_px + counts.blocks[0].truth_px).tolist() == counts.truth_px.tolist()
+    assert without.n_frames == 20, "so that the protocol leaves out the whole clip or nothing of it"
+    assert len(count_clip("a", *clip, N, block_frames=50).blocks) == 1
+    with pytest.raises(ValueError, match="`block_frames` to be 0 or more, but got -1"):
+        count_clip("a", *clip, N, block_frames=-1)

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from lib import plots
-from lib.tables import COLUMNS
+from lib.tables import COLUMNS, Gain
 
 NAN = float("nan")
 REFINED, GREY = "#0072B2", "#777777"
@@ -123,6 +123,18 @@ def test_one_clip_has_no_interval_and_says_so():
     fig = plots.ablation_curve(table, "", single, default="32", metrics=("mIoU",))
     assert bars(fig.axes[0]) == {} and curves(fig.axes[0])[True][1] == [-1, 0.5, 0]
     assert texts(fig)[1] == "Change against 32, in points; no intervals: one clip"
+
+
+def test_what_intervals_are_over_stands_in_the_heading():
+    """Clips by number; or blocks of one sequence, which are not clips."""
+    table = apart()
+    for over, (n, unit) in {
+        "10 clips": (10, "clips"),
+        "4 blocks within this sequence": (4, "blocks"),
+    }.items():
+        gains = {key: {"mIoU": Gain(*row["mIoU"], n, unit)} for key, row in CHANGES.items()}
+        fig = plots.ablation_curve(table.assign(over=over), "", gains, default="32", metrics=("mIoU",))
+        assert f"lines: 95 % interval over {over}" in texts(fig)[1]
 
 
 def test_nothing_measured_leaves_the_papers_curve():

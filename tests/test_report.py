@@ -129,7 +129,7 @@ def test_markdown_by_hand(table):
 | Segformer | micro-B0 | 41.2 [39.8, 42.6] | 88.0 |
 | SAM2-Segformer | micro-B0 | 43.0 | 0.0 |
 
-In percent. In brackets the 95 % interval, by bootstrap over clips.
+In percent. In brackets the 95 % interval over clips.
 
 ## Printed in the paper, not run here
 
@@ -373,13 +373,44 @@ def test_profile_readme(tmp_path, table, figure):
         report.profile_readme(tmp_path / "nowhere")
 
 
+def test_a_table_says_what_its_intervals_are_over(tmp_path, table):
+    known = table["low"].notna()
+    for over, said in [
+        ("10 clips", "In brackets the 95 % interval over 10 clips."),
+        (
+            "4 blocks within this sequence",
+            "In brackets the 95 % interval over 4 blocks within this sequence.",
+        ),
+    ]:
+        save(tmp_path, table.assign(over=np.where(known, over, "")), not_run={})
+        assert said in (tmp_path / "table.md").read_text()
+        back = report.read_table(tmp_path / "table.csv")
+        assert tuple(back.columns) == report.COLUMNS, "the columns of table.csv are an interface"
+    with pytest.raises(ValueError, match="`over` of `table` to hold text"):
+        report.wide(table.assign(over=np.nan), {})
+
+
 def test_gains_are_signed_and_named_by_their_keys():
     nan = float("nan")
-    by_model = report.gains({("CFFM", "MiT-B1"): {"mIoU": (1.25, 0.4, 2.0), "mVC8": (-0.04, nan, nan)}})
+    by_model = report.gains(
+        {("CFFM", "MiT-B1"): {"mIoU": (1.25, 0.4, 2.0, 10, "clips"), "mVC8": (-0.04, nan, nan, 10, "clips")}}
+    )
     assert by_model.to_dict("records") == [
-        {"method": "CFFM", "backbone": "MiT-B1", "mIoU": "+1.2 [+0.4, +2.0]", "mVC8": "+0.0"}
+        {
+            "method": "CFFM",
+            "backbone": "MiT-B1",
+            "mIoU": "+1.2 [+0.4, +2.0]",
+            "mVC8": "+0.0",
+            "over": "10 clips",
+        }
     ]
-    by_value = report.gains({("8", "default"): {"mIoU": (-1.0, -2.0, 0.0)}}, ("value", "minus"))
-    assert by_value.to_dict("records") == [{"value": "8", "minus": "default", "mIoU": "-1.0 [-2.0, +0.0]"}]
+    by_value = report.gains({("8", "default"): {"mIoU": (-1.0, -2.0, 0.0, 4, "blocks")}}, ("value", "minus"))
+    (line,) = by_value.to_dict("records")
+    assert line == {
+        "value": "8",
+        "minus": "default",
+        "mIoU": "-1.0 [-2.0, +0.0]",
+        "over": "4 blocks within this sequence",
+    }
     with pytest.raises(ValueError):
         report.gains({("8", "default"): {}}, ("value",))

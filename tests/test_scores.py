@@ -9,7 +9,7 @@ from toy import clip_of
 from lib import paths, study
 from lib.boundary import accuracy_by_distance
 from lib.clips.clip import Dataset
-from lib.metrics import ClipCounts
+from lib.metrics import ADDED, ClipCounts
 from lib.study import scores
 from lib.study.profiles import PROFILES
 
@@ -29,7 +29,21 @@ def test_counts_come_back_from_the_cache_as_they_were_and_are_not_counted_again(
     assert len(calls) == 1
     for f in fields(ClipCounts):
         a, b = getattr(first, f.name), getattr(second, f.name)
-        assert type(a) is type(b) and np.array_equal(a, b), f.name
+        if f.name != "blocks":
+            assert type(a) is type(b) and np.array_equal(a, b), f.name
+    assert len(first.blocks) == len(second.blocks) == 3, "20 frames of a clip that is alone, by eight"
+    for one, other in zip(first.blocks, second.blocks):
+        for name in ("name", "n_frames", "windows", *ADDED):
+            a, b = getattr(one, name), getattr(other, name)
+            assert type(a) is type(b) and np.array_equal(a, b), name
+
+
+def test_only_a_clip_that_is_alone_is_counted_by_blocks(run):
+    clip = run.dataset.clips[0]
+    twice = replace(run, dataset=replace(run.dataset, clips=(clip, replace(clip, name="again"))))
+    labels_of = lambda clip: [clip.truth(t) for t in range(len(clip))]
+    assert [c.blocks for c in scores.score(twice, labels_of, lambda clip: "truth")] == [(), ()]
+    assert scores.score(run, labels_of, lambda clip: "truth")[0].blocks, "under a key of its own"
 
 
 def test_other_labels_or_another_truth_are_counted_anew(run):

@@ -17,6 +17,7 @@ from lib.study import segment as segmenting
 from lib.study.profiles import Profile
 from lib.tables import ablation
 from lib.tables.paper import read_paper_table
+from lib.tables.rows import Gain
 
 NAN = float("nan")
 SIZE, N_FRAMES = (13, 17), 20  # 16 frames or fewer would not be scored
@@ -169,7 +170,7 @@ def test_differences_are_those_of_the_scores(run):
         "the settings must differ for this to mean anything"
     )
     for (value, other), gains in differences.items():
-        for metric, (change, low, high) in gains.items():
+        for metric, (change, low, high, *_) in gains.items():
             assert (
                 change
                 == pytest.approx(
@@ -229,13 +230,13 @@ def test_the_margin_is_what_the_paper_calls_minimal():
 @pytest.mark.parametrize(
     "mIoU, mVC8, said",
     [
-        ((0.1, -0.2, 0.4), (0.0, -0.1, 0.1), "holds"),
-        ((1, 0.6, 2), (0.0, -0.1, 0.1), "does not hold"),
-        ((1, 0.6, 2), (-1.0, -2, -0.1), "holds"),
-        ((1, 0.4, 2), (0.0, -0.1, 0.1), "cannot be said"),
-        ((1, -0.2, 2), (0.0, -0.1, 0.1), "cannot be said"),
-        ((0.3, 0.1, 0.5), (0.0, -0.1, 0.1), "holds"),
-        ((1, NAN, NAN), (0.0, NAN, NAN), "one clip, no interval"),
+        (Gain(0.1, -0.2, 0.4, 10), Gain(0.0, -0.1, 0.1, 10), "holds"),
+        (Gain(1, 0.6, 2, 10), Gain(0.0, -0.1, 0.1, 10), "does not hold"),
+        (Gain(1, 0.6, 2, 10), Gain(-1.0, -2, -0.1, 10), "holds"),
+        (Gain(1, 0.4, 2, 10), Gain(0.0, -0.1, 0.1, 10), "cannot be said"),
+        (Gain(1, -0.2, 2, 10), Gain(0.0, -0.1, 0.1, 10), "cannot be said"),
+        (Gain(0.3, 0.1, 0.5, 10), Gain(0.0, -0.1, 0.1, 10), "holds"),
+        (Gain(1, NAN, NAN, 1), Gain(0.0, NAN, NAN, 1), "one clip, no interval"),
     ],
 )
 def test_another_value_is_no_better_by_hand(mIoU, mVC8, said):
@@ -249,9 +250,9 @@ def test_verdicts_together():
 
 
 def test_claims_of_the_window_by_hand():
-    same, worse = (0.1, -0.1, 0.2), (-2.0, -3.0, -1.0)
+    same, worse = Gain(0.1, -0.1, 0.2, 10), Gain(-2.0, -3.0, -1.0, 10)
     differences = {(v, "default"): {"mIoU": same, "mVC8": worse, "mVC16": same} for v in ("1", "2", "16")} | {
-        ("1", "base"): {"mIoU": (9, 9, 9)}
+        ("1", "base"): {"mIoU": Gain(9, 9, 9, 10)}
     }
     eight, sixteen, alone = tables.ablation_claims(4, differences)
     assert eight == ("a longer window raises mVC8", "window 32 minus 1: +2.0 [+1.0, +3.0]", "holds")
@@ -261,7 +262,7 @@ def test_claims_of_the_window_by_hand():
 
 
 def test_claims_of_grid_and_thresholds_by_hand():
-    same, better, worse = (0.1, -0.1, 0.2), (2.0, 1.0, 3.0), (-2.0, -3.0, -1.0)
+    same, better, worse = Gain(0.1, -0.1, 0.2, 10), Gain(2.0, 1.0, 3.0, 10), Gain(-2.0, -3.0, -1.0, 10)
     grids = tables.ablation_claims(
         5,
         {
@@ -301,7 +302,7 @@ def test_notes_say_what_was_varied_on_what(run):
     single = tables.ablation_notes(study, 4, tables.ablation_table(study, 4, clips=1)[2], clips=1)
     assert (
         "on the first 1 of 3 clips" in single[2]
-        and sum("one clip, no interval" in note for note in single) == 3
+        and sum("within this sequence, no verdict" in note for note in single) == 3
     )
 
 

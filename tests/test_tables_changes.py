@@ -12,9 +12,10 @@ from lib.claims.changes import BORDERS, measured_changes
 from lib.claims.ledger import PARTS, SCORES, claims_table, forest_rows, judge, ledger
 from lib.paths import EMBEDDED
 from lib.study.study import NotRun, open_study
+from lib.tables.rows import Gain
 
 NAN = float("nan")
-UP, STILL = (2.0, 1.0, 3.0), (0.1, -0.2, 0.4)
+UP, STILL = Gain(2.0, 1.0, 3.0, 10), Gain(0.1, -0.2, 0.4, 10)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_changes_are_collected_by_part(study, monkeypatch):
     }
     assert found["refiner"]["Segformer MiT-N0", ""][BORDERS] == STILL
     # the table has 1 minus 32
-    assert found["window"]["Segformer MiT-N0", "32 - 1"]["mVC8"] == (-2.0, -3.0, -1.0)
+    assert found["window"]["Segformer MiT-N0", "32 - 1"]["mVC8"] == Gain(-2.0, -3.0, -1.0, 10)
     assert not_run == {
         "cross": "no predictions, and 1 more like this",
         "trained": "no weights",

@@ -2,18 +2,23 @@
 
 import numpy as np
 import pytest
+from test_intervals import STUDENT, slow_bounds
 
 from lib import report
 from lib.claims.changes import BORDERS
 from lib.claims.ledger import CLAIMS, PARTS, SCORES, claims_notes, claims_table, forest_rows, judge, ledger
 from lib.config import MaskletSettings
+from lib.intervals import BLOCKS, MIN_CLIPS, interval
 from lib.metrics import count_clip, summarise
 from lib.study.study import open_study
+from lib.tables.ablation import together
 from lib.tables.paper import printed_changes, read_paper
-from lib.tables.rows import MARGIN, contrast, verdict
+from lib.tables.rows import MARGIN, Gain, at_level, contrast, no_verdict, p_value, verdict
 
 NAN = float("nan")
-UP, DOWN, UNSURE, STILL = (2.0, 1.0, 3.0), (-2.0, -3.0, -1.0), (0.5, -1.0, 2.0), (0.1, -0.2, 0.4)
+UP, DOWN = Gain(2.0, 1.0, 3.0, 10), Gain(-2.0, -3.0, -1.0, 10)
+UNSURE, STILL = Gain(0.5, -1.0, 2.0, 10), Gain(0.1, -0.2, 0.4, 10)
+ALONE = Gain(1.0, NAN, NAN, 1)
 WORDS = {c.part: c.words for c in CLAIMS if c.part in ("grid", "iou", "below")}
 
 
@@ -37,16 +42,16 @@ def verdicts(measured, part):
         (DOWN, "does not hold", "holds", "does not hold"),
         (UNSURE, "cannot be said", "cannot be said", "cannot be said"),
         (STILL, "cannot be said", "cannot be said", "holds"),
-        ((0.3, 0.1, 0.5), "holds", "does not hold", "holds"),
-        ((0.5, 0.4, 0.6), "holds", "does not hold", "cannot be said"),
-        ((-0.7, -0.9, -0.4), "does not hold", "holds", "cannot be said"),
-        ((0.4, -0.2, 0.6), *["cannot be said"] * 3),
-        ((-0.4, -0.6, 0.1), *["cannot be said"] * 3),
-        ((0.9, 0.6, 1.2), "holds", "does not hold", "does not hold"),
-        ((-0.9, -1.2, -0.6), "does not hold", "holds", "does not hold"),
-        ((0.0, -0.5, 0.5), "cannot be said", "cannot be said", "holds"),
-        ((0.0, 0.0, 0.0), "cannot be said", "cannot be said", "holds"),
-        ((1.0, NAN, NAN), *["one clip, no interval"] * 3),
+        (Gain(0.3, 0.1, 0.5, 10), "holds", "does not hold", "holds"),
+        (Gain(0.5, 0.4, 0.6, 10), "holds", "does not hold", "cannot be said"),
+        (Gain(-0.7, -0.9, -0.4, 10), "does not hold", "holds", "cannot be said"),
+        (Gain(0.4, -0.2, 0.6, 10), *["cannot be said"] * 3),
+        (Gain(-0.4, -0.6, 0.1, 10), *["cannot be said"] * 3),
+        (Gain(0.9, 0.6, 1.2, 10), "holds", "does not hold", "does not hold"),
+        (Gain(-0.9, -1.2, -0.6, 10), "does not hold", "holds", "does not hold"),
+        (Gain(0.0, -0.5, 0.5, 10), "cannot be said", "cannot be said", "holds"),
+        (Gain(0.0, 0.0, 0.0, 10), "cannot be said", "cannot be said", "holds"),
+        (ALONE, *["one clip, no interval"] * 3),
     ],
 )
 def test_verdict_by_hand(gain, rises, falls, same):
@@ -55,10 +60,51 @@ def test_verdict_by_hand(gain, rises, falls, same):
     ) == rises
 
 
+def test_no_verdict_over_few_clips_or_within_one():
+    assert verdict(Gain(5.0, 4.0, 6.0, 4)) == "too few clips (n = 4)" == no_verdict(DOWN._replace(n=4))
+    assert MIN_CLIPS == 6 and verdict(UP._replace(n=5)) != "holds" == verdict(UP._replace(n=6))
+    assert verdict(UP._replace(n=30, unit=BLOCKS)) == "within this sequence, no verdict"
+    assert verdict(Gain(1.0, NAN, NAN, 10)) == "no interval (n = 10)" and no_verdict(UP) == ""
+    for few in (UP._replace(n=4), UP._replace(unit=BLOCKS)):
+        assert {f.verdict for f in judge(everything(few), NO_COST)} == {verdict(few), "not run"}
+
+
+# Student's two-sided p of t = 2, 3 and 5 with 9 degrees of freedom, from a table
+@pytest.mark.parametrize("t, p", [(2, 0.0765528), (3, 0.0149564), (-5, 0.0007390), (0, 1.0)])
+def test_p_values_of_one_change_by_hand(t, p):
+    half = 2.2621571628  # of an interval whose standard error is 1
+    gain = Gain(t, t - half, t + half, 10)
+    assert p_value(lambda level: verdict(at_level(gain, level))) == pytest.approx(p, rel=1e-3)
+    assert p_value(lambda level: verdict(at_level(-gain, level))) == pytest.approx(p, rel=1e-3)
+    # the same from margins of 7: nearer by 7 - |t|
+    near = Gain(7 - abs(t), 7 - abs(t) - half, 7 - abs(t) + half, 10)
+    within = p_value(lambda level: verdict(at_level(near, level), "same", 7.0))
+    assert within == pytest.approx(p, rel=1e-3)
+
+
+def test_a_p_value_decides_as_the_verdict_does():
+    """Also of skewed clips, whose intervals have two arms; and a claim about many is as sure as the least sure."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        clips = rng.exponential(1, 8) * rng.choice([-1, 1]) + rng.normal(0, 0.7)
+        means = np.array([clips.mean(), *[np.delete(clips, i).mean() for i in range(8)]])
+        gain = Gain(means[0], *interval(means))
+        p = p_value(lambda level: verdict(at_level(gain, level)))
+        assert (p < 0.05) == (verdict(gain) != "cannot be said")
+        assert p_value(lambda level: verdict(at_level(-gain, level))) == pytest.approx(p), (
+            "turned round, with its arms"
+        )
+        both = p_value(lambda level: together([verdict(at_level(g, level)) for g in (UP, gain)]))
+        if verdict(gain) == "holds":
+            assert both == pytest.approx(max(p, p_value(lambda level: verdict(at_level(UP, level)))))
+    assert np.isnan(p_value(lambda level: verdict(at_level(ALONE, level))))
+    assert at_level(UP, 0.95) == UP
+
+
 def test_the_margin_is_an_argument():
     assert (
-        verdict((0.9, 0.8, 0.95), "same", 1.0) == "holds"
-        and verdict((0.1, -0.2, 0.4), "same", 0.1) == "cannot be said"
+        verdict(Gain(0.9, 0.8, 0.95, 10), "same", 1.0) == "holds"
+        and verdict(Gain(0.1, -0.2, 0.4, 10), "same", 0.1) == "cannot be said"
     )
     with pytest.raises(ValueError, match="'rises', 'falls' or 'same', but got 'grows'"):
         verdict(UP, "grows")
@@ -87,7 +133,7 @@ def test_one_model_that_falls_refutes_a_claim_about_every_model():
         **measured["refiner"]["B", "x"],
         "mIoU": DOWN,
         "mVC8": UNSURE,
-        "wIoU": (1.5, 0.5, 2.5),
+        "wIoU": Gain(1.5, 0.5, 2.5, 10),
     }
     by_metric = {f.metrics[0]: f for f in judge(measured, NO_COST) if f.claim.part == "refiner"}
     assert {m: f.verdict for m, f in by_metric.items()} == {
@@ -105,13 +151,13 @@ def test_what_decides_comes_first():
     measured = everything(STILL)
     measured["grid"] = {
         ("A", "8 - 16"): dict.fromkeys(SCORES, STILL),
-        ("A", "32 - 16"): dict.fromkeys(SCORES, (0.0, -0.4, 0.3)),
-        ("A", "64 - 16"): dict.fromkeys(SCORES, (0.0, -0.45, 0.3)),
+        ("A", "32 - 16"): dict.fromkeys(SCORES, Gain(0.0, -0.4, 0.3, 10)),
+        ("A", "64 - 16"): dict.fromkeys(SCORES, Gain(0.0, -0.45, 0.3, 10)),
     }
     lines = ledger(judge(measured, NO_COST)).set_index(["claim", "metric"])
     grid = lines.loc[(WORDS["grid"], "mIoU")]
     assert (
-        grid["change measured here"] == "A 64 - 16: +0.0 [-0.5, +0.3] (worst of 3)"
+        grid["change measured here"] == "A 64 - 16: +0.0 [-0.5, +0.3] (worst of 3); over 10 clips"
         and grid["verdict"] == "holds"
         and grid["change in the paper"] == "-0.5 to -0.1 (3 rows)"
     )
@@ -147,7 +193,7 @@ def test_balance(other, said):
 def test_not_run_says_why_and_undefined_is_no_number():
     measured = everything(UP)
     del measured["fill"]
-    measured["below"] = {("A", ""): {**dict.fromkeys(SCORES, DOWN), "mVC8": (NAN, NAN, NAN)}}
+    measured["below"] = {("A", ""): {**dict.fromkeys(SCORES, DOWN), "mVC8": Gain(NAN, NAN, NAN, 10)}}
     lines = ledger(judge(measured, NO_COST | {"fill": "no classifier"})).set_index("claim")
     assert set(lines.loc["filling what masklets leave uncovered helps", "verdict"]) == {
         "not run: no classifier"
@@ -162,22 +208,24 @@ def test_not_run_says_why_and_undefined_is_no_number():
 
 
 def test_one_clip_decides_nothing():
-    said = {f.verdict for f in judge(everything((1.0, NAN, NAN)), NO_COST)}
+    said = {f.verdict for f in judge(everything(ALONE), NO_COST)}
     assert said == {"one clip, no interval", "not run"}
-    assert "A: +1.0 (worst of 2)" in set(
-        ledger(judge(everything((1.0, NAN, NAN)), NO_COST))["change measured here"]
+    assert "A: +1.0 (worst of 2); over 1 clip" in set(
+        ledger(judge(everything(ALONE), NO_COST))["change measured here"]
     )
 
 
 def test_the_papers_own_changes_pass_but_for_their_words():
     """On the printed numbers, as if certain to a tenth of a point, every claim holds."""
     measured = {
-        part: {key: {m: (v, v - 0.05, v + 0.05) for m, v in row.items()} for key, row in found.items()}
+        part: {
+            key: {m: Gain(v, v - 0.05, v + 0.05, 10) for m, v in row.items()} for key, row in found.items()
+        }
         for part, found in printed_changes(read_paper()).items()
     }
     # -0.5 is the margin
     measured["grid"] = {
-        key: {m: (v, v - 0.0, v + 0.05) for m, (v, *_) in row.items()}
+        key: {m: Gain(v, v - 0.0, v + 0.05, 10) for m, (v, *_) in row.items()}
         for key, row in measured["grid"].items()
     }
     assert {f.verdict for f in judge(measured, NO_COST)} == {"holds", "not run"}
@@ -241,17 +289,19 @@ def test_contrast_is_a_difference_of_paired_changes():
         count_clip(f"c{i}", t, labels(i, wrong if i else ()), 3) for i, t in enumerate(truths)
     ]
     before, after = of((7, 8, 8, 9)), of((1, 15))  # the border is mended, what is inside is not
-    value, low, high = contrast(after, before, "mBIoU", "mIoU")
+    value, low, high, n, unit, _ = contrast(after, before, "mBIoU", "mIoU")
     old, new = summarise(before), summarise(after)
     assert value == pytest.approx(new["mBIoU"] - old["mBIoU"] - (new["mIoU"] - old["mIoU"]))
-    assert low < value < high and low >= 0
-    draws, clips = [], np.random.default_rng(0).multinomial(4, [0.25] * 4, 1000)
-    for n_of_clip in clips:
-        chosen = np.repeat(range(4), n_of_clip)
+    pseudo_values = []
+    for left_out in range(4):
+        chosen = [i for i in range(4) if i != left_out]
         a, b = summarise([after[i] for i in chosen]), summarise([before[i] for i in chosen])
-        draws.append(a["mBIoU"] - b["mBIoU"] - a["mIoU"] + b["mIoU"])
-    assert (low, high) == pytest.approx(tuple(np.percentile(draws, (2.5, 97.5))))
-    assert np.isnan(contrast(after[:1], before[:1], "mBIoU", "mIoU")[1:]).all()
+        pseudo_values.append(4 * value - 3 * (a["mBIoU"] - b["mBIoU"] - a["mIoU"] + b["mIoU"]))
+    bounds = slow_bounds(value, pseudo_values, STUDENT[3])
+    assert (low, high) == pytest.approx(bounds) and high - low > 0.2
+    assert (n, unit) == (4, "clips")
+    alone = contrast(after[:1], before[:1], "mBIoU", "mIoU")
+    assert np.isnan(alone[1:3]).all() and alone.n == 1
 
 
 def test_notes_count_the_verdicts():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pycocotools import mask as coco
+from test_intervals import STUDENT, slow_bounds
 
 from lib import paths, report, tables
 from lib import study as studies
@@ -15,7 +16,6 @@ from lib.claims import changes
 from lib.clips.clip import Clip, Dataset, Predictions
 from lib.clips.errors import DataMissingError
 from lib.config import VOID, MaskletSettings
-from lib.intervals import draw
 from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.paths import EMBEDDED
 from lib.study import predictions as predicting
@@ -23,6 +23,7 @@ from lib.study import segment as segmenting
 from lib.study.profiles import Profile
 from lib.tables import cross, refiner
 from lib.tables.paper import read_paper_table, vipseg_name
+from lib.tables.rows import Gain
 
 SIZE, N_FRAMES, BUSY = (13, 17), 20, 7  # in frame BUSY the hole is larger
 
@@ -138,19 +139,18 @@ def test_holes_are_misses_and_masklets_fill_them(run):
 
 
 def test_void_has_an_interval_over_clips():
-    counts = [
+    of = lambda *clips: [
         SimpleNamespace(truth_px=np.array([60, judged - 60]), predicted_px=np.array([judged - void, 0]))
-        for void, judged in ((0, 100), (30, 200), (90, 300))
+        for void, judged in clips
     ]
-    shares = []
-    for times in draw(3):
-        drawn = [c for c, n in zip(counts, times.astype(int)) for _ in range(n)]
-        shares.append(
-            100 * (1 - sum(c.predicted_px.sum() for c in drawn) / sum(c.truth_px.sum() for c in drawn))
-        )
-    low, high = np.percentile(shares, (2.5, 97.5))
-    assert tables.void_share(counts) == f"20.0 % [{low:.1f}, {high:.1f}]" and low < 15 < 25 < high
-    assert tables.void_share(counts[1:2]) == "15.0 %"  # one clip has no interval
+    counts = of((18, 100), (42, 200), (60, 300))
+    pseudo_values = [3 * 20 - 2 * 100 * share for share in (102 / 500, 78 / 400, 60 / 300)]
+    low, high = slow_bounds(20, pseudo_values, STUDENT[2])
+    assert tables.void_share(counts) == f"20.0 % [{low:.1f}, {high:.1f}]" and 10 < low < high < 30
+    assert tables.void_share(of((0, 100), (30, 200), (90, 300))) == "20.0 % [0.0, 100.0]", (
+        "no share lies beyond"
+    )
+    assert tables.void_share(counts[1:2]) == "21.0 %"  # one clip has no interval
 
 
 def test_void_is_counted_where_the_truth_is_judged(run):
@@ -180,10 +180,10 @@ def test_notes_judge_the_papers_claims(run):
         MaskletSettings(),
         {
             ("CAVIS", "R50"): {
-                "mIoU": (2.0, 1.0, 3.0),
-                "mBIoU": (2.0, 1.0, 3.0),
-                "mVC8": (0.1, -1.0, 1.0),
-                "mVC16": (-2.0, -3.0, -1.0),
+                "mIoU": Gain(2.0, 1.0, 3.0, 10),
+                "mBIoU": Gain(2.0, 1.0, 3.0, 10),
+                "mVC8": Gain(0.1, -1.0, 1.0, 10),
+                "mVC16": Gain(-2.0, -3.0, -1.0, 10),
             }
         },
     )

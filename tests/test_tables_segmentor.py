@@ -84,6 +84,12 @@ def test_sam2_alone_is_held_against_the_model_that_fills_it_too(run):
 
 def test_notes_say_what_was_found(run):
     _, _, differences = tables.segmentor_table(run, QUICK)
+    few = "\n".join(tables.segmentor_notes(run, QUICK, differences))
+    assert "too few clips (n = 2)" in few and "holds" not in few
+    differences = {
+        key: {metric: gain._replace(n=10) for metric, gain in gains.items()}
+        for key, gains in differences.items()
+    }
     notes = "\n".join(tables.segmentor_notes(run, QUICK, differences))
     assert "cover 84.6 %" in notes and "filled by Segformer MiT-N1; by CFFM MiT-B1 in the paper" in notes
     assert (

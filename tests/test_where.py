@@ -133,20 +133,23 @@ def test_where_takes_the_first_and_last_models_that_can_be_run(run):
     with pytest.raises(study.NotRun, match="no absent"):
         details(run, models=("absent",))
     assert any(
-        "mIoU rises in 0 of 3 clips" in note and "at none for certain" in note for note in detail_notes(found)
+        "mIoU rises in 0 of 3 clips" in note and "not judged: too few clips (n = 3)" in note
+        for note in detail_notes(found)
     )
 
 
 def test_notes_say_what_the_figures_show():
     table = pd.DataFrame(
-        [("A", "x", "mIoU", 50.0, 49.0), ("A", "y", "mIoU", 40.0, 45.0)],
+        [("A", "x", "mIoU", 50.0, 49.0), *[("A", f"y{i}", "mIoU", 40.0, 45.0) for i in range(5)]],
         columns=["model", "clip", "metric", "base", "refined"],
     )
     (note,) = detail_notes(Details(("a",), classes_table(), table, distance_table()))
     assert note == (
-        "A: mIoU rises in 1 of 2 clips; of the classes car gains most (+10.0) and handrail_or_fence loses most (-10.0). "
+        "A: mIoU rises in 5 of 6 clips; of the classes car gains most (+10.0) and handrail_or_fence loses most (-10.0). "
         "By distance to the true boundary, accuracy rises at 0-1 px and falls at 32+ px."
     )
+    (note,) = detail_notes(Details(("a",), classes_table(), table[:5], distance_table()))
+    assert note.endswith("accuracy is not judged: too few clips (n = 5).")
 
 
 def test_examples_are_the_best_the_median_and_the_worst_clip(run, monkeypatch):

@@ -81,11 +81,7 @@ def _ablation(study: Study, number: int) -> tuple[dict[str, Changes], list[str]]
     default, shortest = ablation_of(number).default, str(ablation_of(number).values[0])
     against = {value: gains for (value, other), gains in differences.items() if other == "default"}
     if ABLATED[number] == "window" and against:
-        found = {
-            (model, f"{default} - {shortest}"): {
-                m: (-change, -high, -low) for m, (change, low, high) in against[shortest].items()
-            }
-        }
+        found = {(model, f"{default} - {shortest}"): {m: -gain for m, gain in against[shortest].items()}}
     else:
         found = {(model, f"{value} - {default}"): gains for value, gains in against.items()}
     return {ABLATED[number]: found}, list(not_run.values())

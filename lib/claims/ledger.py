@@ -14,11 +14,12 @@ import pandas as pd
 
 from ..config import MaskletSettings
 from ..cost.table import PAPER_FPS
-from ..report.text import COLUMNS, shown, signed
+from ..intervals import MIN_CLIPS, over, shown, signed
+from ..report.text import COLUMNS, OVER
 from ..study.study import Study
 from ..tables.ablation import not_better, together
 from ..tables.paper import printed_changes, read_paper
-from ..tables.rows import MARGIN, NO_INTERVAL, Gain, setting_note, verdict
+from ..tables.rows import JUDGED_AS, MARGIN, Gain, setting_note, verdict
 from .changes import BORDERS, Changes
 
 PARTS = {  # of `lib.tables.paper.printed_changes`: what is compared, as table.csv names it
@@ -203,10 +204,13 @@ def _verdict(kind: str, gains: Mapping[str, Gain], margin: float) -> str:
 
 def _against(kind: str, gains: Mapping[str, Gain], margin: float) -> tuple[int, float]:
     """Sort key: what speaks against a claim comes first, by its verdict and then by its distance."""
-    order = ("does not hold", NO_INTERVAL, "cannot be said", "holds").index(_verdict(kind, gains, margin))
+    said = _verdict(kind, gains, margin)
+    order = 1  # no verdict
+    if said in JUDGED_AS:
+        order = {"does not hold": 0, "cannot be said": 2, "holds": 3}[said]
     changes, bounds = (
-        [g[0] for g in gains.values()],
-        [value for g in gains.values() for value in g if np.isfinite(value)],
+        [g.change for g in gains.values()],
+        [value for g in gains.values() for value in g[:3] if np.isfinite(value)],
     )
     if kind == "rises":
         return order, min(bounds)
@@ -231,6 +235,7 @@ def ledger(findings: Sequence[Finding]) -> pd.DataFrame:
                 f"{what}: "
                 + ", ".join(_name(f, m) + shown(gain) for m, gain in gains.items())
                 + (f" (worst of {n})" if n > 1 else "")
+                + f"; over {' or '.join(dict.fromkeys(g.over or over(g.n, g.unit) for g in gains.values()))}"
             )
         lines.append(
             (
@@ -269,7 +274,7 @@ def claims_table(changes: Mapping[str, Changes], not_run: Mapping[str, str]) -> 
     """Make the tidy table of all changes, in points.
 
     Returns:
-        table: columns `COLUMNS`; method is what is compared, `PARTS`, then model and setting; metrics are
+        table: columns `COLUMNS` and `OVER`; method is what is compared, `PARTS`, then model and setting; metrics are
             named "mIoU change"; the paper's change stands beside one of the same model and setting.
         not_run: {(method, "", ""): why} for parts without a measurement, as `lib.report.table.save` takes it.
     """
@@ -278,14 +283,14 @@ def claims_table(changes: Mapping[str, Changes], not_run: Mapping[str, str]) -> 
         for key, row in changes.get(part, {}).items():
             paper = printed.get(part, {}).get(key, {})
             lines += [
-                (what, *key, f"{m} change", *row[m], paper.get(m, nan))
+                (what, *key, f"{m} change", *row[m][:3], paper.get(m, nan), row[m].over)
                 for m in (*SCORES, BORDERS)
                 if m in row
             ]
         if part in not_run:
-            lines.append((what, "", "", "frames/s" if part == "cost" else "mIoU change", *[nan] * 4))
+            lines.append((what, "", "", "frames/s" if part == "cost" else "mIoU change", *[nan] * 4, ""))
             reasons[what, "", ""] = not_run[part]
-    return pd.DataFrame(lines, columns=list(COLUMNS)), reasons
+    return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), reasons
 
 
 def forest_rows(findings: Sequence[Finding]) -> list[tuple[str, str, str, list[Gain]]]:
@@ -307,12 +312,12 @@ def claims_notes(study: Study, settings: MaskletSettings, findings: Sequence[Fin
     said = [f.verdict for f in findings]
     count = ", ".join(
         f"{v}: {said.count(v)}"
-        for v in ("holds", "does not hold", "cannot be said", NO_INTERVAL, "not run")
+        for v in (*JUDGED_AS, *sorted(set(said) - {*JUDGED_AS, "not run"}), "not run")
         if v in said
     )
     return [
         f"{len(findings)} claims, each about a metric. {count[0].upper()}{count[1:]}.",
-        'Changes are in points, with 95 % intervals by bootstrap over clips, paired. "Raises", "better" and "below" hold if the whole interval lies on that side of zero, and fail if it lies on the '
+        f'Changes are in points, with 95 % intervals, paired over clips; there is no verdict over fewer than {MIN_CLIPS}. "Raises", "better" and "below" hold if the whole interval lies on that side of zero, and fail if it lies on the '
         f'other. "Leaves alone" and "hardly matters" hold if the whole interval lies within {MARGIN} points of zero, and fail if all of it lies outside; the paper calls a spread of {MARGIN} points minimal (Table 5).',
         f"A value is a good balance if every other one gains at most {MARGIN} points in mIoU and mVC, or loses in one of them. A claim about several models or settings holds if it holds for each, and fails if it fails "
         'for one; the one that decides is shown. "Far" below is judged as below; how far, the change says.',

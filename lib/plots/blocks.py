@@ -4,12 +4,13 @@ that says on how much was measured and what an interval is."""
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ..report.text import shown, signed
+from ..intervals import shown, signed
 from .style import AFTER, BAND, BEFORE, DPI, GREY, GRID, HEAD, INK, SMALL, add_axes, write
 
 INTERVAL = "95 % interval over clips"  # what the lines of all charts are, unless a caller says otherwise
@@ -17,6 +18,17 @@ NO_INTERVAL = "no intervals: one clip"
 Numbers = tuple[float, float, float]  # value, low, high; NaN bounds where there is no interval
 
 __all__ = ["shown", "signed"]  # how changes are written, for the charts
+
+
+def about_intervals(table: pd.DataFrame) -> str:
+    """Say what the lines of a tidy table's measurements are, from its column `over` if it has one."""
+    known = table[table["measured"].notna() & table["low"].notna()]
+    return INTERVAL if "over" not in known or known.empty else intervals_over(known["over"])
+
+
+def intervals_over(what: Iterable[str]) -> str:
+    """Say what lines are: 95 % intervals over "10 clips", or over "4 blocks within this sequence"."""
+    return "95 % interval over " + (" or ".join(dict.fromkeys(filter(None, what))) or "clips")
 
 
 def lead(fig: Figure, y: float, what: str, extent: str = "", interval: str = INTERVAL, known: bool = True):
@@ -87,7 +99,7 @@ def dot(
 ) -> None:
     """Draw (value, low, high) in row y, the interval as a line where there is one; a hollow marker lets
     through what lies behind it; `upright` draws it in column y."""
-    value, *interval = numbers
+    value, *interval = numbers[:3]
     turned = slice(None, None, -1 if upright else 1)
     if np.isfinite(interval).all():
         ax.plot(*(interval, [y, y])[turned], color=colour, linewidth=3.5, alpha=0.55, solid_capstyle="butt")
@@ -104,7 +116,7 @@ def certain(low: float, high: float) -> str:
 
 def change(ax, y: float, numbers: Sequence[float], marker: str = "D", upright: bool = False) -> None:
     """Draw a change in the colour of what is certain of it, with its number above."""
-    value, low, high = numbers
+    value, low, high = numbers[:3]
     dot(ax, y, numbers, certain(low, high), marker, upright=upright)
     place = (y, np.nanmax([value, high])) if upright else (value, y)
     ax.annotate(signed(value), place, (0, 9), textcoords="offset points", ha="center", fontsize=SMALL)

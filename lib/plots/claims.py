@@ -10,7 +10,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .blocks import INTERVAL, dot, key, lead, legend, shown, top_of
+from ..intervals import over
+from .blocks import dot, intervals_over, key, lead, legend, shown, top_of
 from .style import BAND, GREY, GRID, INK, ROLES, SMALL, STYLE, WIDTH_PX, add_axes, new_figure, write
 
 VERDICTS = {  # verdict: (colour, marker, filled)
@@ -18,6 +19,9 @@ VERDICTS = {  # verdict: (colour, marker, filled)
     "does not hold": (ROLES["base"][2], "X", True),
     "cannot be said": (GREY, "o", False),
     "one clip, no interval": (GREY, "s", False),
+    "too few clips": (GREY, "^", False),  # followed by their number, as the next
+    "no interval": (GREY, "D", False),
+    "within this sequence, no verdict": (GREY, "v", False),
 }
 CLAIMED = {  # what is claimed of a change: the side it must lie on, in points
     "rises": lambda margin: (0, np.inf),
@@ -37,7 +41,7 @@ Row = tuple[str, str, str, Sequence[Change]] | tuple[str, str, str, Sequence[Cha
 
 @style.context(STYLE)
 def forest(
-    rows: Sequence[Row], title: str = "", extent: str = "", interval: str = INTERVAL, margin: float = 0.5
+    rows: Sequence[Row], title: str = "", extent: str = "", interval: str = "", margin: float = 0.5
 ) -> Figure:
     """Plot what bears on each claim.
 
@@ -54,7 +58,7 @@ def forest(
     """
     rows = [(*row, "")[:5] for row in rows]
     for claim, label, verdict, changes, side in rows:
-        if verdict not in VERDICTS or not len(changes):
+        if _kind(verdict) not in VERDICTS or not len(changes):
             raise ValueError(
                 f"Expected a verdict of {', '.join(VERDICTS)} and changes for {claim!r}, {label!r}, "
                 f"but got {verdict!r} and {len(changes)} changes."
@@ -70,11 +74,13 @@ def forest(
         write(fig, 16, top, "Nothing was measured here", fontsize=13)
         return fig
     known = any(np.isfinite(change[1]) for _, _, _, changes, _ in rows for change in changes)
-    lead(fig, top, "Change, in points", extent, interval, known)
+    changes = [change for row in rows for change in row[3] if np.isfinite(change[1])]
+    own = intervals_over(over(*change[3:5]) for change in changes if len(change) > 3)
+    lead(fig, top, "Change, in points", extent, interval or own, known)
     note = "Large: the model or setting that decides. Thin and grey: the others that the claim speaks of."
     write(fig, 16, top + 34, note, fontsize=SMALL)
     _groups(fig, top + 86, height, groups, margin)
-    present = [verdict for verdict in VERDICTS if verdict in {row[2] for row in rows}]
+    present = [verdict for verdict in VERDICTS if verdict in {_kind(row[2]) for row in rows}]
     looks = {verdict: VERDICTS[verdict] for verdict in present}
     handles = [key(v, c, m, line=known, hollow=not full) for v, (c, m, full) in looks.items()]
     sides = {row[4] for row in rows} - {""}
@@ -85,6 +91,11 @@ def forest(
     return fig
 
 
+def _kind(verdict: str) -> str:
+    """Leave out the number that may follow a verdict in brackets."""
+    return verdict.partition(" (")[0]
+
+
 def _groups(fig: Figure, y: float, height: float, groups: Sequence, margin: float) -> None:
     """Draw the claims below each other, each with its heading and rows."""
     behind = add_axes(fig, 0, y, WIDTH_PX, height, ylim=(height, 0))
@@ -92,7 +103,9 @@ def _groups(fig: Figure, y: float, height: float, groups: Sequence, margin: floa
     left = min(820, max(620, 74 + 13.4 * max(len(label) for _, own in groups for _, label, *_ in own)))
     width = WIDTH_PX - left - RIGHT_PX
     ax = add_axes(fig, left, y, width, height, ylim=(height, 0), facecolor="none")
-    _scale(ax, [v for _, own in groups for row in own for change in row[3] for v in change if np.isfinite(v)])
+    _scale(
+        ax, [v for _, own in groups for row in own for change in row[3] for v in change[:3] if np.isfinite(v)]
+    )
     at = 0
     for k, (claim, own) in enumerate(groups):
         if k % 2 == 0:
@@ -137,10 +150,10 @@ def _scale(ax, values: Sequence[float]) -> None:
 def _row(ax, y: float, verdict: str, changes: Sequence[Change]) -> None:
     """Draw the deciding change, and the others below it."""
     others = changes[1:]
-    for i, (value, low, high) in enumerate(others):
+    for i, (value, low, high, *_) in enumerate(others):
         below = y + 2 + 8 * (i + 1) / len(others)
         if np.isfinite([low, high]).all():
             ax.plot([low, high], [below, below], color="#999999", linewidth=1, solid_capstyle="butt")
         ax.plot(value, below, "o", color="#999999", markersize=3)
-    colour, marker, filled = VERDICTS[verdict]
+    colour, marker, filled = VERDICTS[_kind(verdict)]
     dot(ax, y - 4 * bool(others), changes[0], colour, marker, hollow=not filled)

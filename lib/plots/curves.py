@@ -9,7 +9,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .blocks import INTERVAL, Numbers, dot, key, lead, legend, panel, top_of
+from .blocks import Numbers, about_intervals, dot, key, lead, legend, panel, top_of
 from .style import GREY, INK, ROLES, SMALL, STYLE, WIDTH_PX, new_figure, write
 
 MARGIN_BAND, DEFAULT_BAND = "#DCEBF5", "#E8E8E8"
@@ -51,7 +51,7 @@ def ablation_curve(
     metrics: Sequence[str] = ("mIoU", "mBIoU", "mVC8", "mVC16"),
     paper_data: str = "VSPW",
     extent: str = "",
-    interval: str = INTERVAL,
+    interval: str = "",
     margin: float = 0.5,
 ) -> Figure:
     """Plot what each value of a setting changes against the default, measured (filled) and printed (hollow).
@@ -84,7 +84,7 @@ def ablation_curve(
     fig = new_figure(top + (PANEL_PX + 284 if shown else 48), title)
     if measured:
         what = f"Change against {default}, in points"
-        lead(fig, top, what, extent, interval, known)
+        lead(fig, top, what, extent, interval or about_intervals(table), known)
     else:
         write(fig, 16, top, "Nothing was measured here", fontsize=13)
     width, axes = (WIDTH_PX - 104) / max(1, len(shown)), []

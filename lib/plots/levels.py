@@ -9,8 +9,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from .blocks import (
-    INTERVAL,
     Numbers,
+    about_intervals,
     centres,
     change,
     clear,
@@ -53,7 +53,7 @@ def before_after(
     paper_data: str = "VSPW",
     differences: Mapping[tuple[str, str], Mapping[str, Numbers]] | None = None,
     extent: str = "",
-    interval: str = INTERVAL,
+    interval: str = "",
 ) -> Figure:
     """Plot what refinement changes, beside the scores of base, refined and the controls; hollow, what the
     paper prints.
@@ -64,7 +64,7 @@ def before_after(
         title: names the profile; paper_data: what the printed numbers were measured on.
         differences: {(method, backbone): {metric: (refined minus base, low, high)}}, paired over clips;
             without them the change stands without an interval.
-        extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is.
+        extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is, if the table does not say.
 
     Returns: for each metric that is there two panels, scores in percent and changes in points. All rows of a
         panel share its scale.
@@ -85,7 +85,14 @@ def before_after(
     top, height = top_of(title), sum(heights)
     fig = new_figure(top + 118 + height + 134 + 30 * len(notes), title)
     if measured:
-        lead(fig, top, "Measured here, in percent; beside it the change, in points", extent, interval, known)
+        lead(
+            fig,
+            top,
+            "Measured here, in percent; beside it the change, in points",
+            extent,
+            interval or about_intervals(table),
+            known,
+        )
     else:
         write(fig, 16, top, "Nothing was measured here", fontsize=13)
     y, middle = top + 118, centres(heights)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from .blocks import INTERVAL, centres, clear, dot, key, lead, legend, row_panel, stripes, top_of
+from .blocks import about_intervals, centres, clear, dot, key, lead, legend, row_panel, stripes, top_of
 from .levels import HEAD_PX, NAN, paper_heading
 from .style import GREY, ROLES, STYLE, WIDTH_PX, new_figure, write
 
@@ -47,7 +47,7 @@ def segmentor(
     metrics: Sequence[str] = ("mIoU", "mBIoU", "mVC8", "mVC16"),
     paper_data: str = "VSPW",
     extent: str = "",
-    interval: str = INTERVAL,
+    interval: str = "",
 ) -> Figure:
     """Plot the rows of Table 3, grouped by the encoder whose features are classified, with their
     intervals; below, hollow, those that the paper prints.
@@ -56,7 +56,7 @@ def segmentor(
         table: tidy, as `lib.report` takes it, with methods named `X`, `I-X`, `I-X_base`, `I-SAM2`,
             `I-SAM2_base`, `TrueLabels-SAM2`.
         title: names the profile; paper_data: what the printed numbers were measured on.
-        extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is.
+        extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is, if the table does not say.
 
     Returns: a panel per metric; measured and printed rows share its scale.
     """
@@ -71,7 +71,7 @@ def segmentor(
     top, height, middle = top_of(title), sum(heights), centres(heights)
     fig = new_figure(top + 88 + height + 128, title)
     if measured:
-        lead(fig, top, "Measured here, in percent", extent, interval, known)
+        lead(fig, top, "Measured here, in percent", extent, interval or about_intervals(table), known)
     else:
         write(fig, 16, top, "Nothing was measured here", fontsize=13)
     y, left = top + 88, 40 + 14 * max((len(name) for name, *_ in blocks), default=0)

@@ -8,24 +8,12 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-
-def signed(change: float) -> str:
-    """Write a change in points as all reports do: "+1.2", and "+0.0" also for what rounds to zero from
-    below."""
-    return f"{round(change, 1) + 0.0:+.1f}"
-
-
-def shown(change: Sequence[float]) -> str:
-    """Write (change, low, high) with its interval, if it has one: "+1.2 [+0.4, +2.0]"."""
-    value, low, high = change
-    return signed(value) if np.isnan(low) else f"{signed(value)} [{signed(low)}, {signed(high)}]"
-
+from ..intervals import CLIPS, over, shown
 
 LABELS = ("method", "backbone", "setting")
 COLUMNS = (*LABELS, "metric", "measured", "low", "high", "paper")
 METRICS = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16", "mVC8_eq4", "mVC16_eq4")
-
-
+OVER = "over"  # a column that may follow: what the interval is over, as `lib.intervals.over` writes it
 Row = tuple[str, str, str]  # method, backbone, setting
 
 
@@ -36,10 +24,12 @@ def rows_of(table: pd.DataFrame) -> list[Row]:
 
 def check_tidy(table: pd.DataFrame, not_run: Mapping[Row, str]) -> None:
     """Refuse a table that is not tidy, and reasons that do not fit it."""
-    if tuple(table.columns) != COLUMNS:
-        raise ValueError(f"Expected the columns of `table` to be {COLUMNS}, but got {tuple(table.columns)}.")
+    if tuple(table.columns) not in (COLUMNS, (*COLUMNS, OVER)):
+        raise ValueError(
+            f"Expected the columns of `table` to be {COLUMNS}, and perhaps {OVER!r}, but got {tuple(table.columns)}."
+        )
     labels = (*LABELS, "metric")
-    for name in labels:
+    for name in (*labels, *table.columns[len(COLUMNS) :]):
         if bad := [value for value in table[name] if not isinstance(value, str)]:
             raise ValueError(
                 f"Expected column `{name}` of `table` to hold text ('' for none), but got {bad[0]!r}."
@@ -65,6 +55,15 @@ def metrics_of(table: pd.DataFrame) -> list[str]:
     return [m for m in METRICS if m in present] + [m for m in present if m not in METRICS]
 
 
+def _about_intervals(table: pd.DataFrame) -> str:
+    """Say what the intervals of a table are, and over how many clips."""
+    known = table[table["low"].notna()]
+    if known.empty:
+        return "One clip alone: there is no interval."
+    what = " or ".join(dict.fromkeys(known[OVER])) if OVER in known else CLIPS
+    return f"In brackets the 95 % interval over {what}."
+
+
 def _number(value: float) -> str:
     """Write a number with one decimal, NaN as nothing and minus zero as zero."""
     return "" if np.isnan(value) else f"{round(value, 1) + 0.0:.1f}"
@@ -81,7 +80,7 @@ def wide(table: pd.DataFrame, not_run: Mapping[Row, str]) -> pd.DataFrame:
     """Lay a tidy table out for people, as rounded text that compares equal from run to run.
 
     Args:
-        table: the columns COLUMNS; measured, low, high and paper are floats in percent, NaN where there is
+        table: the columns COLUMNS, and perhaps OVER; measured, low, high and paper are floats in percent, NaN where there is
             none.
         not_run: {(method, backbone, setting): why} for the rows that were not run.
 
@@ -173,16 +172,7 @@ def markdown(
     else:
         page += [*_pipe_table(wide(ran, {}).drop(columns="note")), ""]
         if set(ran["metric"]) <= set(METRICS):
-            known = ran["low"].notna().any()
-            page += [
-                "In percent. "
-                + (
-                    "In brackets the 95 % interval, by bootstrap over clips."
-                    if known
-                    else "One clip alone: there is no interval."
-                ),
-                "",
-            ]
+            page += [f"In percent. {_about_intervals(ran)}", ""]
     if not_run:
         printed = wide(rest[rest["paper"].notna()], {})
         columns = {f"{metric} (paper)": metric for metric in metrics_of(rest)}
@@ -205,10 +195,11 @@ def markdown(
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """Write a tidy table with six decimals, rows in order of appearance and metrics in theirs."""
+    """Write a tidy table with six decimals, the columns COLUMNS, rows in order of appearance and metrics in
+    theirs. What the intervals are over stands in the page, not here: these columns are an interface."""
     metrics, numbers = metrics_of(table), list(COLUMNS[4:])
     row = table.groupby(list(LABELS), sort=False).ngroup().to_numpy()
-    table = table.iloc[np.lexsort((table["metric"].map(metrics.index), row))].copy()
+    table = table.iloc[np.lexsort((table["metric"].map(metrics.index), row))][list(COLUMNS)].copy()
     table[numbers] = table[numbers].astype(float).round(6) + 0.0  # minus zero is zero
     return table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
 
@@ -226,17 +217,21 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def gains(
-    differences: Mapping[tuple[str, ...], Mapping[str, tuple[float, float, float]]],
+    differences: Mapping[tuple[str, ...], Mapping[str, Sequence]],
     labels: Sequence[str] = ("method", "backbone"),
 ) -> pd.DataFrame:
     """Lay out what changed, in points: one line per key (by default a base model), `+1.2 [+0.4, +2.0]` per
-    metric, paired over clips.
+    metric, paired over clips, and over how many.
 
-    Args: differences: {(method, backbone): {metric: (after minus before, low, high)}}, NaN bounds where there
-        is one clip; labels: names of the key's parts.
+    Args: differences: {(method, backbone): {metric: (after minus before, low, high, n, unit, ...)}}, as
+        `lib.tables.rows.Gain`, NaN bounds where there is no interval; labels: names of the key's parts.
     """
-    lines = [
-        {**dict(zip(labels, key, strict=True)), **{metric: shown(gain) for metric, gain in row.items()}}
-        for key, row in differences.items()
-    ]
+    lines = []
+    for key, row in differences.items():
+        line = {
+            **dict(zip(labels, key, strict=True)),
+            **{metric: shown(gain) for metric, gain in row.items()},
+        }
+        line[OVER] = " or ".join(dict.fromkeys(over(*gain[3:5]) for gain in row.values()))
+        lines.append(line)
     return pd.DataFrame(lines)

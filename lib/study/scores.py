@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,12 +15,13 @@ import pandas as pd
 from ..boundary import EDGES_PX, accuracy_by_distance
 from ..clips.clip import Clip, Predictions, what_is_read
 from ..files import read_arrays, write_arrays
-from ..metrics import ClipCounts, count_clip, summarise
+from ..metrics import ADDED, ClipCounts, add_blocks, count_clip, summarise
 from ..refiner import vote
 from ..workers import side_by_side
 from .study import Study
 
 SCORE_VERSION = 1  # raise it when counts change although labels do not
+BLOCK_FRAMES = 8  # about as long as the shorter window of mVC
 BOUNDARY_VERSION = 1  # the same for counts by distance to the boundary
 # the label maps of a clip, and text that names all that they depend on
 Labels = tuple[Callable[[Clip], Iterable[np.ndarray]], Callable[[Clip], str]]
@@ -31,7 +32,8 @@ def score(
     labels_of: Callable[[Clip], Iterable[np.ndarray]],
     made_of: Callable[[Clip], str] | None = None,
 ) -> list[ClipCounts]:
-    """Count every clip of a study against what `labels_of(clip)` yields for it.
+    """Count every clip of a study against what `labels_of(clip)` yields for it; a clip that is alone also by
+    blocks of `BLOCK_FRAMES` frames, since its intervals can only be over those.
 
     Args:
         labels_of: the label maps of a clip, (H, W) uint8 each; called only if the counts are not cached, for
@@ -39,6 +41,8 @@ def score(
         made_of: text that names all that `labels_of(clip)` depends on (`content` helps); None caches nothing.
     """
     begun = time.perf_counter()
+    block_frames = BLOCK_FRAMES if len(study.dataset.clips) == 1 else 0
+    by_block = (f"blocks of {block_frames}",) if block_frames else ()
 
     def one(clip: Clip) -> ClipCounts:
         path = None
@@ -51,11 +55,16 @@ def score(
                 clip.name,
                 content(clip),
                 made_of(clip),
+                *by_block,
             )
         if path and path.exists():
             return _read(path)
         counts = count_clip(
-            clip.name, (clip.truth(t) for t in range(len(clip))), labels_of(clip), len(study.dataset.classes)
+            clip.name,
+            (clip.truth(t) for t in range(len(clip))),
+            labels_of(clip),
+            len(study.dataset.classes),
+            block_frames=block_frames,
         )
         if path:
             _write(path, counts)
@@ -142,11 +151,29 @@ def ballots(study: Study, semantic: np.ndarray, masks: np.ndarray, top: int = 3)
 
 
 def _write(path: Path, counts: ClipCounts) -> None:
-    write_arrays(path, **{f.name: np.asarray(getattr(counts, f.name)) for f in fields(ClipCounts)})
+    """Write a clip's counts by field, and those of its blocks one below the other."""
+    whole = {f.name: np.asarray(getattr(counts, f.name)) for f in fields(ClipCounts) if f.name != "blocks"}
+    of_blocks = {
+        f"blocks_{name}": np.array([getattr(block, name) for block in counts.blocks])
+        for name in ADDED
+        if counts.blocks
+    }
+    write_arrays(path, **whole, **of_blocks)
 
 
 def _read(path: Path) -> ClipCounts:
     saved = read_arrays(path)
-    values = {f.name: saved[f.name] for f in fields(ClipCounts)}
-    scalars = {name: value.item() for name, value in values.items() if value.ndim == 0}
-    return ClipCounts(**{**values, **scalars, "windows": tuple(values["windows"].tolist())})
+    values = {f.name: saved[f.name] for f in fields(ClipCounts) if f.name in saved}
+    scalars = {name: _plain(value) for name, value in values.items()}
+    whole = ClipCounts(**{**scalars, "windows": tuple(values["windows"].tolist())})
+    if "blocks_truth_px" not in saved:
+        return whole
+    rows = zip(*(saved[f"blocks_{name}"] for name in ADDED))
+    return add_blocks(
+        [replace(whole, **{name: _plain(value) for name, value in zip(ADDED, row)}) for row in rows]
+    )
+
+
+def _plain(value: np.ndarray | np.generic):
+    """Turn a scalar that was saved as an array into what it was."""
+    return value.item() if value.ndim == 0 else value

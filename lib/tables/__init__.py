@@ -36,7 +36,7 @@ from .ablation import (
 )
 from .cross import cross_example, cross_notes, cross_table, open_cross, void_share, void_table
 from .refiner import LABELS, refiner_notes, refiner_rows, refiner_table
-from .rows import MARGIN, paired, record, setting_note, tidy, verdict
+from .rows import MARGIN, Gain, at_level, p_value, paired, record, setting_note, tidy, verdict
 from .segmentor import (
     CLAIMS,
     SegmentorSettings,
@@ -63,6 +63,9 @@ __all__ = [
     "METRICS",
     "cost_table",
     "paired",
+    "Gain",
+    "at_level",
+    "p_value",
     "record",
     "refiner_notes",
     "refiner_rows",

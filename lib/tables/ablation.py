@@ -11,15 +11,16 @@ from pycocotools import mask as coco
 
 from ..clips.clip import Predictions
 from ..config import MaskletSettings
+from ..intervals import shown, signed
 from ..metrics import ClipCounts
-from ..report.text import COLUMNS, METRICS, shown, signed
+from ..report.text import COLUMNS, METRICS, OVER
 from ..study.predictions import predictions_of
 from ..study.scores import score
 from ..study.segment import cut, read_masklets
 from ..study.study import NotRun, Study
 from .paper import ABLATED_MODEL, read_paper_table
 from .refiner import LABELS, of_base, of_refined
-from .rows import MARGIN, NO_INTERVAL, Gain, paired, record, setting_note, tidy, verdict
+from .rows import JUDGED_AS, MARGIN, Gain, no_verdict, paired, record, setting_note, tidy, verdict
 
 DEFAULT = MaskletSettings()
 PAPER_MODEL = ("cffm-b1", *ABLATED_MODEL)  # what the paper's ablations refine
@@ -158,7 +159,7 @@ def ablation_table(
     Args: as for `ablation_counts`.
 
     Returns:
-        table: tidy, columns `COLUMNS`; setting is the value as text, or "base". The paper's base is quoted
+        table: tidy, columns `COLUMNS` and `OVER`; setting is the value as text, or "base". The paper's base is quoted
             from its Table 1.
         not_run: {(method, backbone, setting): why} for rows without a measurement.
         differences: {(value, "default"): {metric: (change, low, high)}} for every value but the default
@@ -184,7 +185,7 @@ def ablation_table(
     for row, paper in printed.items():
         lines += tidy(*row, None, paper)
         not_run[row] = _why_not(study, model)
-    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, differences
+    return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), not_run, differences
 
 
 def _printed(number: int) -> dict[tuple[str, str, str], dict[str, float]]:
@@ -222,21 +223,21 @@ def masklet_density(study: Study, number: int, clips: int = 0) -> dict[str, tupl
 def not_better(gains: dict[str, Gain]) -> str:
     """Judge the claim that another value is no better than the default, by its scores minus the default's:
     it gains next to nothing, or loses in one."""
-    intervals = [gains[m][1:] for m in JUDGED]
-    if np.isnan(intervals).any():
-        return NO_INTERVAL
-    if all(high <= MARGIN for _, high in intervals) or any(high < 0 for _, high in intervals):
+    judged = [gains[m] for m in JUDGED]
+    if why := next(filter(None, map(no_verdict, judged)), ""):
+        return why
+    if all(gain.high <= MARGIN for gain in judged) or any(gain.high < 0 for gain in judged):
         return "holds"
-    return "does not hold" if any(low > MARGIN for low, _ in intervals) else "cannot be said"
+    return "does not hold" if any(gain.low > MARGIN for gain in judged) else "cannot be said"
 
 
 def together(verdicts: list[str]) -> str:
     """Judge a claim that speaks of several values: it holds if it does for all, and fails if it does for
-    one."""
-    for decisive in (NO_INTERVAL, "does not hold", "cannot be said"):
-        if decisive in verdicts:
-            return decisive
-    return "holds"
+    one; of a value without a verdict, it says why there is none."""
+    reasons = [verdict for verdict in verdicts if verdict not in JUDGED_AS]
+    if reasons:
+        return reasons[0]
+    return next((v for v in ("does not hold", "cannot be said") if v in verdicts), "holds")
 
 
 def ablation_claims(
@@ -255,10 +256,7 @@ def ablation_claims(
     if not against:
         return []
     if number == 4:
-        rise = {
-            m: tuple(-x for x in (against["1"][m][0], against["1"][m][2], against["1"][m][1]))
-            for m in ("mVC8", "mVC16")
-        }
+        rise = {m: -against["1"][m] for m in ("mVC8", "mVC16")}
         alone = together([verdict(gains["mIoU"], "same") for gains in against.values()])
         return [
             *(

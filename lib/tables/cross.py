@@ -9,10 +9,10 @@ import pandas as pd
 from ..clips.clip import Clip
 from ..clips.errors import DataMissingError
 from ..config import MaskletSettings
-from ..intervals import draw, interval
+from ..intervals import interval, leave_one_out, signed
 from ..metrics import ClipCounts
 from ..refiner import refine_clip
-from ..report.text import COLUMNS, signed
+from ..report.text import COLUMNS, OVER
 from ..study.predictions import example
 from ..study.segment import masklets_of
 from ..study.study import NotRun, Study, open_study
@@ -64,7 +64,7 @@ def cross_table(
         for (method, backbone), paper in printed.items()
         for line in tidy(method, backbone, "", None, paper)
     ]
-    return pd.DataFrame(lines, columns=list(COLUMNS)), {(*key, ""): why for key in printed}, {}
+    return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), {(*key, ""): why for key in printed}, {}
 
 
 def printed_rows() -> dict[tuple[str, str], dict[str, float]]:
@@ -81,14 +81,14 @@ def printed_rows() -> dict[tuple[str, str], dict[str, float]]:
 
 def void_share(counts: list[ClipCounts]) -> str:
     """Write the share of all judged pixels for which nothing is predicted, in percent, with its 95 %
-    interval over clips."""
+    interval over clips, cut to 0 and 100."""
     predicted, judged = (
-        np.array([getattr(c, name).sum() for c in counts], np.float64)
+        leave_one_out(len(counts)) @ [float(getattr(c, name).sum()) for c in counts]
         for name in ("predicted_px", "truth_px")
     )
-    share = lambda weights: 100 * (1 - weights @ predicted / (weights @ judged))
-    low, high = interval(share(draw(len(counts))))
-    return f"{share(np.ones(len(counts))):.1f} %" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
+    share = 100 * (1 - np.divide(predicted, judged, out=np.full(len(judged), np.nan), where=judged > 0))
+    low, high = np.clip(interval(share)[:2], 0, 100)
+    return f"{share[0]:.1f} %" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
 
 
 def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> pd.DataFrame:

@@ -7,9 +7,10 @@ import pandas as pd
 
 from ..clips.clip import Predictions
 from ..config import MaskletSettings, VoteSettings
+from ..intervals import signed
 from ..metrics import ClipCounts
 from ..refiner import refine_clip
-from ..report.text import COLUMNS, signed
+from ..report.text import COLUMNS, OVER
 from ..study.controls import per_pixel_majority, true_regions
 from ..study.predictions import predictions_of
 from ..study.scores import Labels, content, score
@@ -92,7 +93,7 @@ def beside_paper(
     Args: printed: {(method, backbone): {metric: the paper's number}}, refined rows named `SAM2-<method>`.
 
     Returns:
-        table: tidy, columns `COLUMNS`.
+        table: tidy, columns `COLUMNS` and `OVER`.
         not_run: {(method, backbone, setting): why} for rows without a measurement.
         differences: {(method, backbone): {metric: (after - before, low, high)}}, paired over clips.
     """
@@ -112,7 +113,7 @@ def beside_paper(
         base = method.removeprefix("SAM2-")
         why = reasons.get((base, backbone), f"the {study.profile.name} profile has no {base} {backbone}")
         not_run[method, backbone, ""] = why
-    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, differences
+    return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), not_run, differences
 
 
 def refiner_notes(

@@ -1,25 +1,50 @@
 """What all tables share: tidy lines, paired differences, what they say of a claim, and provenance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ..config import MaskletSettings
-from ..intervals import bootstrap, interval, resample
+from ..intervals import CLIPS, MIN_CLIPS, interval, intervals, over, reach, rescore, unit_of
 from ..metrics import ClipCounts, summarise
 from ..report.provenance import provenance
-from ..report.text import COLUMNS, METRICS
+from ..report.text import COLUMNS, METRICS, OVER
 from ..sam.checkpoints import weights_of
 from ..study.predictions import weights_file
 from ..study.study import Study
 
-Gain = tuple[float, float, float]  # change, low, high, in points; NaN bounds where there is one clip
 NO_INTERVAL = "one clip, no interval"  # what stands for a verdict there
+WITHIN = "within this sequence, no verdict"  # and where there are only intervals over blocks of one clip
+TOO_FEW = "too few clips"  # followed by their number
+UNDEFINED = "no interval"  # the same: the number is undefined without one of the clips
 # points: "alone", "hardly", "competitive", as the paper gives no number; so far apart are the mIoU of Table
 # 5, which it calls minimal
 MARGIN = 0.5
+JUDGED_AS = ("holds", "does not hold", "cannot be said")
+
+
+class Gain(NamedTuple):
+    """A change in points, its 95 % interval, paired over clips, and how many those are; NaN bounds where there
+    is no interval. `unit` and `skew` as for `lib.intervals.Interval`."""
+
+    change: float
+    low: float
+    high: float
+    n: int
+    unit: str = CLIPS
+    skew: float = 0.0
+
+    @property
+    def over(self) -> str:
+        """What the interval is over, "10 clips"; "" where there is none."""
+        return "" if np.isnan(self.low) else over(self.n, self.unit)
+
+    def __neg__(self) -> "Gain":
+        """The change the other way round."""
+        return Gain(-self.change, -self.high, -self.low, self.n, self.unit, -self.skew)
 
 
 def tidy(
@@ -27,20 +52,22 @@ def tidy(
 ) -> list[dict]:
     """One row of a table as tidy lines, one per metric; NaN where nothing was measured or printed."""
     measured = summarise(counts) if counts else {}
-    intervals = bootstrap(counts) if counts else {}
+    found = intervals(counts) if counts else {}
+    over_what = {m: over(i.n, i.unit) for m, i in found.items() if not np.isnan(i.low)}
     nan = float("nan")
     return [
         dict(
             zip(
-                COLUMNS,
+                (*COLUMNS, OVER),
                 (
                     method,
                     backbone,
                     setting,
                     m,
                     measured.get(m, nan),
-                    *intervals.get(m, (nan, nan)),
+                    *found.get(m, (nan, nan))[:2],
                     paper.get(m, nan),
+                    over_what.get(m, ""),
                 ),
             )
         )
@@ -49,17 +76,30 @@ def tidy(
 
 
 def paired(after: list[ClipCounts], before: list[ClipCounts]) -> dict[str, Gain]:
-    """What changed, in points: {metric: (after - before, low, high)}, the 95 % interval paired over clips."""
-    new, old, intervals = summarise(after), summarise(before), bootstrap(after, other=before)
-    return {m: (new[m] - old[m], *intervals[m]) for m in METRICS}
+    """What changed, in points: {metric: after - before}, the 95 % interval paired over clips."""
+    new, old, found = summarise(after), summarise(before), intervals(after, other=before)
+    return {m: Gain(new[m] - old[m], *found[m]) for m in METRICS}
 
 
 def contrast(after: list[ClipCounts], before: list[ClipCounts], metric: str, other: str) -> Gain:
-    """How much more one metric changed than another, in points, both of mIoU, wIoU and mBIoU: ((after -
-    before) of `metric` minus that of `other`, low, high)."""
-    new, old, drawn = summarise(after), summarise(before), resample(after, other=before)
-    low, high = interval(drawn[metric] - drawn[other])  # both of the same draws of clips
-    return new[metric] - old[metric] - (new[other] - old[other]), low, high
+    """How much more one metric changed than another, in points, both of mIoU, wIoU and mBIoU: (after -
+    before) of `metric` minus that of `other`."""
+    changes = rescore(after, other=before)
+    scores = changes[metric] - changes[other]  # both without the same clip in turn
+    return Gain(float(scores[0]), *interval(scores)._replace(unit=unit_of(after)))
+
+
+def no_verdict(gain: Gain) -> str:
+    """Say why nothing can be judged by an interval; "" if it can."""
+    if gain.unit != CLIPS:
+        return WITHIN
+    if gain.n == 1:
+        return NO_INTERVAL
+    if gain.n < MIN_CLIPS:
+        return f"{TOO_FEW} (n = {gain.n})"
+    if np.isnan(gain.low):
+        return f"{UNDEFINED} (n = {gain.n})"
+    return ""
 
 
 def verdict(gain: Gain, claim: str = "rises", margin: float = MARGIN) -> str:
@@ -72,24 +112,50 @@ def verdict(gain: Gain, claim: str = "rises", margin: float = MARGIN) -> str:
         margin: in points.
 
     Returns:
-        "holds", "does not hold" or "cannot be said"; `NO_INTERVAL` where there is none.
+        "holds", "does not hold" or "cannot be said"; what `no_verdict` says where nothing can be judged, which
+            includes all below `MIN_CLIPS` clips.
     """
-    _, low, high = gain
     if claim not in ("rises", "falls", "same"):
         raise ValueError(f"Expected `claim` to be 'rises', 'falls' or 'same', but got {claim!r}.")
-    if np.isnan(low):
-        return NO_INTERVAL
-    if claim == "same":
-        return (
-            "holds"
-            if -margin <= low and high <= margin
-            else "does not hold"
-            if low > margin or high < -margin
-            else "cannot be said"
-        )
+    if why := no_verdict(gain):
+        return why
     if claim == "falls":
-        low, high = -high, -low
-    return "holds" if low > 0 else "does not hold" if high < 0 else "cannot be said"
+        gain = -gain
+    holds, fails = gain.low > 0, gain.high < 0
+    if claim == "same":
+        holds = -margin <= gain.low and gain.high <= margin
+        fails = gain.low > margin or gain.high < -margin
+    return "holds" if holds else "does not hold" if fails else "cannot be said"
+
+
+def at_level(gain: Gain, level: float) -> Gain:
+    """Return the same change with its interval at another confidence level than 0.95."""
+    if np.isnan(gain.low):
+        return gain
+    down, up = (new / old for new, old in zip(reach(gain.n, gain.skew, level), reach(gain.n, gain.skew)))
+    low, high = gain.change - down * (gain.change - gain.low), gain.change + up * (gain.high - gain.change)
+    return gain._replace(low=float(low), high=float(high))
+
+
+def p_value(said_at: Callable[[float], str]) -> float:
+    """Find the p-value of a verdict: the smallest p for which intervals of level 1 - p decide, so that below 0.05
+    the verdict at 95 % is "holds" or "does not hold". For one change of clips that are not skewed it is that of the
+    two-sided t test.
+
+    Args: said_at: confidence level -> verdict, from one change or many, such as `lambda level:
+        verdict(at_level(gain, level))`; wider intervals must not decide what narrower ones leave open.
+    Returns: 0..1, never below 1e-12, which `lib.intervals.holm` takes; NaN where there is no verdict.
+    """
+    decides = lambda log_p: said_at(1 - 10**log_p) in ("holds", "does not hold")
+    if (said := said_at(0.0)) not in JUDGED_AS:
+        return float("nan")
+    if said == "cannot be said":
+        return 1.0
+    low, high = -12.0, 0.0  # powers of ten: at `high` it decides
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if decides(middle) else (middle, high)
+    return 10**high
 
 
 def setting_note(study: Study, settings: MaskletSettings) -> list[str]:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from ..clips.clip import Clip, Predictions
 from ..config import ClassifierConfig, MaskletSettings, VoteSettings
+from ..intervals import signed
 from ..isam2 import coverage, paint_classes
 from ..metrics import ClipCounts
-from ..report.text import COLUMNS, signed
+from ..report.text import COLUMNS, OVER
 from ..study.classifiers import SAM, Classes, classifier_of, models_of, predicted_classes, true_classes
 from ..study.predictions import predictions_of
 from ..study.scores import content, score
@@ -128,7 +129,7 @@ def segmentor_table(
     """Table 3: every row of the paper's table beside what was measured here, and the perfect classifier.
 
     Returns:
-        table: tidy, columns `COLUMNS`.
+        table: tidy, columns `COLUMNS` and `OVER`.
         not_run: {(method, backbone, setting): why} for rows without a measurement.
         differences: {(claim of `CLAIMS`, "I-SAM2 minus <base>" and so on, backbone): {metric: (change, low,
             high)}}, paired over clips.
@@ -150,7 +151,7 @@ def segmentor_table(
             not_run[*row, ""] = (
                 reasons.get(row) or f"the {study.profile.name} profile has no {' '.join(_base_of(row))}"
             )
-    return pd.DataFrame(lines, columns=list(COLUMNS)), not_run, _differences(study, settings, counts)
+    return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), not_run, _differences(study, settings, counts)
 
 
 def segmentor_notes(

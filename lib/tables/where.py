@@ -12,6 +12,7 @@ import pandas as pd
 from ..boundary import EDGES_PX, accuracy
 from ..clips.clip import Clip, Predictions
 from ..config import MaskletSettings
+from ..intervals import MIN_CLIPS
 from ..metrics import ClipCounts, left_out, per_class, per_clip
 from ..refiner import refine_clip
 from ..study.predictions import predictions_of
@@ -19,6 +20,7 @@ from ..study.scores import score, score_near_boundary
 from ..study.segment import cut, masklets_of
 from ..study.study import NotRun, Study
 from .refiner import of_base, of_refined
+from .rows import TOO_FEW
 
 KINDS = ("base", "refined")
 Counts = dict[str, dict[str, list]]  # {model: {"base", "refined": an entry per clip}}
@@ -185,7 +187,7 @@ def detail_notes(found: Details) -> list[str]:
             word: rows[mask]["distance"].tolist()
             for word, mask in (("rises", rows["change_low"] > 0), ("falls", rows["change_high"] < 0))
         }
-        said = [f"{word} at {', '.join(bins)} px" for word, bins in certain.items() if bins]
+        said = " and ".join(f"{word} at {', '.join(bins)} px" for word, bins in certain.items() if bins)
         by_class = found.by_class[found.by_class["model"] == model].set_index("class")
         gain = (by_class["refined"] - by_class["base"]).sort_values(kind="stable")
         scores = found.by_clip[(found.by_clip["model"] == model) & (found.by_clip["metric"] == "mIoU")]
@@ -196,8 +198,11 @@ def detail_notes(found: Details) -> list[str]:
             for name, change in ranked[:1].items()
         ]
         classes = f"; of the classes {' and '.join(ends)}" if ends else ""
+        said = said or "changes at none for certain"
+        if len(scores) < MIN_CLIPS:
+            said = f"is not judged: {TOO_FEW} (n = {len(scores)})"
         notes.append(
             f"{model}: mIoU rises in {up} of {len(scores)} clips{classes}. By distance to the true boundary, accuracy "
-            f"{' and '.join(said) or 'changes at none for certain'}."
+            f"{said}."
         )
     return notes
