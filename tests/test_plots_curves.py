@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from lib import plots
-from lib.tables import COLUMNS
+from lib.report.text import COLUMNS
 
 NAN = float("nan")
 BASE, REFINED = "#D55E00", "#0072B2"

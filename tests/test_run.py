@@ -450,9 +450,9 @@ def test_report_saved_from_a_notebook(folders):
     write_notebook(
         notebooks / "04_window.ipynb",
         """import pandas as pd
-from lib import report
+from lib import report, tables
 table = pd.DataFrame([("SAM2", "", "32", "mIoU", 1.0, 0.5, 1.5, float("nan"))], columns=report.COLUMNS)
-report.save(out, table, {}, None, "Table 4 on mini", [], {"profile": profile})""",
+tables.Result("Table 4 on mini", table, make_record=lambda: {"profile": profile}).save(out)""",
     )
     run("mini", notebooks=notebooks, reports=reports)
     assert sorted(os.listdir(reports / "mini" / "table4")) == [

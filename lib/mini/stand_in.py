@@ -4,9 +4,10 @@ not DVIS, DVIS++ or CAVIS.
 A per-frame base segmentor gives the classes; the connected parts of a thing class are its instances, linked
 from frame to frame by overlap; pixels of which the segmentor is unsure, and specks, are left void. It writes
 the very form that DVIS writes, so that rows of real models take the same way.
+
+Whoever changes what it predicts raises its version in `lib.study.cache`.
 """
 
-import hashlib
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,6 @@ from ..progress import progress
 from . import tubes
 from .tubes import THINGS, Tubes
 
-PREFIX = "stand-in-"  # "stand-in-segformer-n1" is made of segformer-n1
 SCALE = (427, 240)  # long, short side in pixels that a frame is fitted into, as the segmentor was trained
 UNSURE = 0.5  # where the largest class probability is below, nothing is predicted
 SPECK_FRAC = 0.0005  # of the frame; smaller parts of things are left void
@@ -114,8 +114,3 @@ def _unsure_as_void(model, image: np.ndarray, size: tuple[int, int]) -> np.ndarr
             .numpy()
         )
     return np.where(sure < UNSURE, VOID, labels).astype(np.uint8)
-
-
-def version() -> str:
-    """Name what the stand-in does, so that a change of it is no hit in a cache."""
-    return hashlib.sha256(Path(__file__).read_bytes() + Path(tubes.__file__).read_bytes()).hexdigest()[:12]

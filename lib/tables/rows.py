@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import MaskletSettings
 from ..intervals import bootstrap, interval, resample
 from ..metrics import ClipCounts, summarise
 from ..report.provenance import provenance
@@ -14,8 +13,8 @@ from ..report.text import COLUMNS, METRICS
 from ..sam.checkpoints import weights_of
 from ..study.predictions import weights_file
 from ..study.study import Study
+from .result import Gain
 
-Gain = tuple[float, float, float]  # change, low, high, in points; NaN bounds where there is one clip
 NO_INTERVAL = "one clip, no interval"  # what stands for a verdict there
 # points: "alone", "hardly", "competitive", as the paper gives no number; so far apart are the mIoU of Table
 # 5, which it calls minimal
@@ -92,8 +91,9 @@ def verdict(gain: Gain, claim: str = "rises", margin: float = MARGIN) -> str:
     return "holds" if low > 0 else "does not hold" if high < 0 else "cannot be said"
 
 
-def setting_note(study: Study, settings: MaskletSettings) -> list[str]:
+def setting_note(study: Study) -> list[str]:
     """Say what a table was measured on."""
+    settings = study.settings
     notes = [
         f"{study.extent}; SAM 2 checkpoint {Path(study.checkpoint).name}; window {settings.window}, grid {settings.grid}x{settings.grid}, "
         f"predicted IoU {settings.iou}, stability {settings.stability} at offset {settings.stability_offset}."
@@ -105,9 +105,7 @@ def setting_note(study: Study, settings: MaskletSettings) -> list[str]:
     return notes
 
 
-def record(
-    study: Study, settings: MaskletSettings, inputs: Sequence[Path] = (), parameters: Mapping | None = None
-) -> dict:
+def record(study: Study, inputs: Sequence[Path] = (), parameters: Mapping | None = None) -> dict:
     """Provenance of a table: what it was made from, and the seconds of the work that was done (work found
     in the cache takes none).
 
@@ -120,7 +118,7 @@ def record(
     seconds = {stage: round(value, 1) for stage, value in study.timings_s.items()}
     return provenance(
         study.profile.name,
-        {"checkpoint": study.checkpoint, **asdict(settings), **(parameters or {})},
+        {"checkpoint": study.checkpoint, **asdict(study.settings), **(parameters or {})},
         [*files, *inputs],
         seconds,
     )
