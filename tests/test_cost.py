@@ -163,7 +163,7 @@ def test_expectation_is_what_is_predicted(decreed):
 def test_forecast_is_one_line(decreed):
     line = cost.forecast(parts.build("micro"), make_dataset(clips=2, frames=5).clips, MaskletSettings())
     assert (
-        line.startswith("10 frames in 2 clips to cut: about ")
+        line.startswith("10 frames in 2 clips to segment: about ")
         and " GB with 31 masklets a frame (assumed)" in line
         and "\n" not in line
     )

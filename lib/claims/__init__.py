@@ -2,7 +2,7 @@
 
 changes.py   what all tables measure, as changes       ledger.py    the claims, judged by them
 table.py     notebook 09                               slips.py     where the paper contradicts itself
-readings.py  where it leaves room, and what we do      printed changes: lib.tables.paper
+readings.py  where it leaves room, and what we do      statements.py what its text says of its numbers
 """
 
 import lazy_loader

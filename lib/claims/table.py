@@ -12,7 +12,8 @@ from ..tables.rows import MARGIN, NO_INTERVAL, record, setting_note
 from .changes import BORDERS, Changes
 from .ledger import PARTS, SCORES, Finding, judge
 from .readings import readings
-from .slips import inconsistencies, statements
+from .slips import inconsistencies
+from .statements import statements
 
 
 def claims_table(study: Study, changes: Mapping[str, Changes], not_run: Mapping[str, str]) -> Result:

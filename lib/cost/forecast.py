@@ -17,7 +17,7 @@ from ..config import MaskletSettings, batch_size
 from .flops import Flops, Rate, flops_of, size_of
 
 STAGES = ("encoder", "proposals", "tracking", "vote")
-# Masklets a frame where none were ever cut. Assumptions: for micro what `lib.mini.training.quality` counts on thirty
+# Masklets a frame of clips that were never segmented. Assumptions: for micro what `lib.mini.training.quality` counts on thirty
 # drawn clips; for real scenes and released
 # models the 60 objects between the 40 and 140 that the paper's 3.5 and 1.1 frames/s on an A100 leave room for
 # at 28 % of its peak.
@@ -43,11 +43,11 @@ class Cost:
 
 def window_lengths(lengths: Sequence[int], window: int) -> Counter:
     """Count the windows of clips by their number of frames: {frames: windows}."""
-    found = Counter()
+    windows = Counter()
     for frames in lengths:
-        found[window] += frames // window
-        found[frames % window] += 1
-    return Counter({frames: n for frames, n in found.items() if frames and n})
+        windows[window] += frames // window
+        windows[frames % window] += 1
+    return Counter({frames: n for frames, n in windows.items() if frames and n})
 
 
 def object_gflop(flops: Flops, length: int) -> float:
@@ -78,7 +78,7 @@ def predict_cost(
         size: H, W of the frames.
         sam: checkpoint name of `lib.sam.load`.
         masklets: expected per frame, as `expected_masklets` says.
-        rate: of the machine, as `lib.cost.flops.calibrate` measures it.
+        rate: of the machine, as `lib.cost.rate.calibrate` measures it.
 
     The FLOP are those of stock sam2: a tracker that shares work between objects does fewer.
     Proposals are taken to enlarge all three masks of every click, which is the worst case.
@@ -196,7 +196,7 @@ def expectation(
     return [
         f"frames: {cost.frames} in {len(clips)} clips of {size[0]}x{size[1]}",
         f"masklets: about {masklets:.0f} a frame ({source}); window {settings.window}, grid {settings.grid}x{settings.grid}",
-        f"time: about {duration(cost.total_s)} to cut all clips once, for all base models ({shares}), estimated from {tflop:,.0f} TFLOP at {rate.how}",
+        f"time: about {duration(cost.total_s)} to segment all clips once, for all base models ({shares}), estimated from {tflop:,.0f} TFLOP at {rate.how}",
         f"memory: about {cost.memory_bytes / 1e9:.1f} GB {where}, estimated within a factor of two",
     ]
 
@@ -209,7 +209,7 @@ def forecast(
     autocast: bool = False,
     objects_per_batch: int | None = None,
 ) -> str:
-    """Say in one line what to expect of cutting clips with a loaded model."""
+    """Say in one line what to expect of segmenting clips with a loaded model."""
     name = size_of(model)
     size, (masklets, source) = clips[0].size, expected_masklets(name, settings)
     rate = rooms.calibrate(name, size, str(model.device), autocast)
@@ -224,7 +224,7 @@ def forecast(
         on_gpu=model.device.type == "cuda",
     )
     return (
-        f"{cost.frames} frames in {len(clips)} clips to cut: about {duration(cost.total_s)} and {cost.memory_bytes / 1e9:.1f} GB "
+        f"{cost.frames} frames in {len(clips)} clips to segment: about {duration(cost.total_s)} and {cost.memory_bytes / 1e9:.1f} GB "
         f"with {masklets:.0f} masklets a frame ({source}), at {rate.how}"
     )
 

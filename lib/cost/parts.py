@@ -98,5 +98,5 @@ def count(name: str) -> Flops:
 
 if __name__ == "__main__":
     for name in FLOPS:
-        found = count(name)
-        print(f'    "{name}": Flops({", ".join(f"{getattr(found, f.name):.6g}" for f in fields(Flops))}),')
+        counted = count(name)
+        print(f'    "{name}": Flops({", ".join(f"{getattr(counted, f.name):.6g}" for f in fields(Flops))}),')

@@ -47,22 +47,22 @@ def predict(model, dataset: Dataset, out: Path) -> bool:
 
 def predict_clip(model, clip: Clip, folder: Path) -> list[dict]:
     """Write one clip's frames; return its list of `{file_name, segments_info}`."""
-    (height, width), found, stuff, frames = clip.size, Tubes(), {}, []
+    (height, width), segments, stuff, frames = clip.size, Tubes(), {}, []
     # the segments are found at half size, at a quarter of the cost
     last = np.zeros((-(-height // 2), -(-width // 2)), np.uint16)
     for t in progress(range(len(clip)), desc=f"{clip.name}, stand-in", total=len(clip)):
-        last = link(found, stuff, last, _unsure_as_void(model, clip.image(t), last.shape))
+        last = link(segments, stuff, last, _unsure_as_void(model, clip.image(t), last.shape))
         name = f"{clip.frames[t]}.png"
         full = cv2.resize(last, (width, height), interpolation=cv2.INTER_NEAREST)
-        frames.append({"file_name": name, "segments_info": found.write(folder / name, full)})
+        frames.append({"file_name": name, "segments_info": segments.write(folder / name, full)})
     return frames
 
 
-def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def link(segments: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Number the segments of a frame.
 
     Args:
-        found, stuff: the clip's tubes so far, and {class: number} of those of stuff; both grow.
+        segments, stuff: the clip's tubes so far, and {class: number} of those of stuff; both grow.
         last: (H, W) uint16, tube numbers of the frame before, 0 where void.
         classes: (H, W) uint8, class ids or VOID.
 
@@ -78,14 +78,14 @@ def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndar
             sized = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= SPECK_FRAC * classes.size) + 1
             parts += [(int(c), labels == i, int(stats[i, cv2.CC_STAT_AREA])) for i in sized]
         else:
-            numbers[mask] = stuff.get(c) or stuff.setdefault(c, found.new(int(c)))
+            numbers[mask] = stuff.get(c) or stuff.setdefault(c, segments.new(int(c)))
     area, pairs = np.bincount(last.ravel()), []
     for i, (c, mask, size) in enumerate(parts):
         shared = np.bincount(last[mask])
         pairs += [
             (shared[n] / (area[n] + size - shared[n]), i, n)
             for n in np.flatnonzero(shared)
-            if n and found.classes[n] == c
+            if n and segments.classes[n] == c
         ]
     mine, taken = {}, set()
     for iou, i, n in sorted(pairs, reverse=True):
@@ -93,7 +93,7 @@ def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndar
             mine[i] = n
             taken.add(n)
     for i, (c, mask, _) in enumerate(parts):
-        numbers[mask] = mine[i] if i in mine else found.new(c)
+        numbers[mask] = mine[i] if i in mine else segments.new(c)
     return numbers
 
 

@@ -37,7 +37,7 @@ def classifier_of(
     study: Study, name: str, config: ClassifierConfig = ClassifierConfig()
 ) -> tuple[mlp.Classifier, Path]:
     """Find a classifier and its file: that of `weights_file` if it was fitted under `config`, else one
-    fitted now and kept in the cache.
+    fitted now and cached.
 
     Raises:
         NotRun: its file belongs to other weights of SAM 2 or of the base model; or there is none, and no

@@ -1,4 +1,4 @@
-"""Scores of a study's clips: what `lib.metrics` counts, kept in the study's cache so that no table counts
+"""Scores of a study's clips: what `lib.metrics` counts, cached so that no table counts
 the same labels twice."""
 
 import time
