@@ -1,6 +1,7 @@
 """Names of cached results: whoever changes them makes every user compute everything anew."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,8 @@ def test_frames_are_named_by_pictures_and_labels():
     assert content_of_frames([(clip, (0, 1))]) == content_of_frames([(other, [0, 1])])
     assert content_of_frames([(clip, (0, 2))]) != content_of_frames([(other, (0, 2))])
     assert content_of_frames([(clip, (0, 1))]) != content_of_frames([(clip, (1, 0))])
+    for of_other in ({"read_truth": other.read_truth}, {"read_image": other.read_image}):
+        assert content_of_frames([(replace(clip, **of_other), (2,))]) != content_of_frames([(clip, (2,))])
 
 
 def test_keys_are_made_in_one_place():

@@ -267,7 +267,6 @@ def test_a_result_parts_what_was_run_from_what_was_not(table):
     assert result.printed()["note"].str.startswith("not run: ").all()
     assert result.wide().equals(report.wide(table, NOT_RUN))
     assert result.gains().values.tolist() == [["A", "b", "+1.0 [+0.5, +1.5]"]]
-    assert result.is_measured and not Result("T", table[4:], NOT_RUN).is_measured
 
 
 def test_notes_are_made_once_and_the_record_as_late_as_possible(table):

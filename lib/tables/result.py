@@ -48,11 +48,6 @@ class Result:
         """What the table came from, as `lib.report.provenance.provenance` says it."""
         return dict(self.make_record())
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether anything was measured."""
-        return not self._lines(ran=True).empty
-
     def wide(self) -> pd.DataFrame:
         """Lay all rows out as rounded text, those that were not run with the reason."""
         return wide(self.table, self.not_run)
