@@ -11,7 +11,7 @@ with that of its setting run alone.
 from benchmarks.common import alternate, drawn, faster, finish, load, parse, parser, spread, worst_iou
 from lib.config import MaskletSettings
 from lib.sam import segment as segmenting
-from lib.tables.ablation import ABLATIONS, DEFAULT, ablation_settings
+from lib.tables.ablation_scores import ABLATIONS, DEFAULT, ablation_settings
 
 
 def label(setting: MaskletSettings) -> str:

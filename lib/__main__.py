@@ -143,7 +143,8 @@ def predict(args) -> int:
 
 def fit(args) -> int:
     """Fit the classifiers of SAM 2 as segmentor."""
-    from .study import classifiers as fitter
+    from .study import fitting as fitter
+    from .study.classifiers import weights_file
     from .study.study import NotRun, open_study
 
     study = open_study(args.profile, args.data)
@@ -159,7 +160,7 @@ def fit(args) -> int:
     except NotRun as reason:
         raise ValueError(str(reason)) from None
     for name, found in fitted.items():
-        found.save(path := fitter.weights_file(study, name))
+        found.save(path := weights_file(study, name))
         print(f"{path}: fitted")
     return 0
 

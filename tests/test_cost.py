@@ -7,9 +7,10 @@ import pytest
 from test_masklets import make_masklets
 from toy import make_dataset
 
+from lib import cost as rooms
 from lib import paths
 from lib.config import MaskletSettings
-from lib.cost import flops
+from lib.cost import flops, parts
 from lib.cost import forecast as cost
 from lib.cost.forecast import predict_cost
 
@@ -141,7 +142,7 @@ def decreed(monkeypatch):
     """A machine of known rate, without a GPU."""
     from lib import sam
 
-    monkeypatch.setattr(cost, "calibrate", lambda *_: RATE)
+    monkeypatch.setattr(rooms, "calibrate", lambda *_: RATE)
     monkeypatch.setattr(sam, "has_gpu", lambda: False)
 
 
@@ -160,9 +161,9 @@ def test_expectation_is_what_is_predicted(decreed):
 
 
 def test_forecast_is_one_line(decreed):
-    line = cost.forecast(flops.build("micro"), make_dataset(clips=2, frames=5).clips, MaskletSettings())
+    line = cost.forecast(parts.build("micro"), make_dataset(clips=2, frames=5).clips, MaskletSettings())
     assert (
-        line.startswith("10 frames in 2 clips to cut: about ")
+        line.startswith("10 frames in 2 clips to segment: about ")
         and " GB with 31 masklets a frame (assumed)" in line
         and "\n" not in line
     )

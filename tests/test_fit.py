@@ -7,10 +7,11 @@ import toy_segmentor
 
 from lib import __main__ as command
 from lib import classifier, paths, study
-from lib.config import ClassifierConfig, MaskletSettings
+from lib.config import ClassifierConfig
 from lib.mini import vspw as write
-from lib.study import classifiers as fit
+from lib.study import classifiers
 from lib.study import features as encoders
+from lib.study import fitting as fit
 from lib.study import segment as segmenting
 
 QUICK = ClassifierConfig(hidden=8, epochs=30, patience=30, lr=0.05, batch=4)
@@ -21,7 +22,7 @@ def toy(tmp_path, monkeypatch):
     return toy_segmentor.make(tmp_path, monkeypatch)
 
 
-def test_all_features_are_gathered_in_one_pass_and_kept(toy, monkeypatch):
+def test_all_features_are_gathered_in_one_pass_and_cached(toy, monkeypatch):
     run, encoded = toy
     proposed = []
     monkeypatch.setattr(
@@ -42,10 +43,10 @@ def test_all_features_are_gathered_in_one_pass_and_kept(toy, monkeypatch):
 def test_a_file_is_used_as_long_as_the_weights_are_those_it_was_fitted_with(toy, tmp_path):
     run, encoded = toy
     for name, found in fit.fit(run, ["sam", "segformer-n0"], QUICK).items():
-        found.save(fit.weights_file(run, name))
+        found.save(classifiers.weights_file(run, name))
     n = len(encoded)
     assert (
-        fit.classifier_of(run, "sam", QUICK)[1]
+        classifiers.classifier_of(run, "sam", QUICK)[1]
         == tmp_path / "data" / "toy" / "weights" / "isam2-sam.safetensors"
         and len(encoded) == n
     )
@@ -55,18 +56,18 @@ def test_a_file_is_used_as_long_as_the_weights_are_those_it_was_fitted_with(toy,
         study.NotRun,
         match=r"data/toy/weights/isam2-segformer-n0.*other weights of segformer-n0.*lib fit --profile toy --features segformer-n0",
     ):
-        fit.classifier_of(run, "segformer-n0", QUICK)
+        classifiers.classifier_of(run, "segformer-n0", QUICK)
     (tmp_path / "sam.safetensors").write_bytes(b"two")
     for name in ("sam", "segformer-n0"):  # masks come from SAM 2 for all
         with pytest.raises(study.NotRun, match="other weights of SAM 2"):
-            fit.classifier_of(run, name, QUICK)
+            classifiers.classifier_of(run, name, QUICK)
     assert len(encoded) == n
 
 
 def test_without_a_file_of_that_config_one_is_fitted_once_and_said(toy, caplog, tmp_path):
     run, encoded = toy
     with caplog.at_level(logging.WARNING, "lib.study.classifiers"):
-        found, path = fit.classifier_of(run, "sam", QUICK)
+        found, path = classifiers.classifier_of(run, "sam", QUICK)
     assert (
         path.is_relative_to(tmp_path / "cache")
         and "no data/toy/weights/isam2-sam.safetensors: fitting" in caplog.text
@@ -74,14 +75,14 @@ def test_without_a_file_of_that_config_one_is_fitted_once_and_said(toy, caplog, 
     )
     n = len(encoded)
     assert (
-        fit.classifier_of(run, "sam", QUICK)[1] == path
-        and fit.classifier_of(run, "segformer-n1", QUICK)
+        classifiers.classifier_of(run, "sam", QUICK)[1] == path
+        and classifiers.classifier_of(run, "segformer-n1", QUICK)
         and len(encoded) == n
     )
-    found.save(fit.weights_file(run, "sam"))
-    assert fit.classifier_of(run, "sam", QUICK)[1] == fit.weights_file(run, "sam")
+    found.save(classifiers.weights_file(run, "sam"))
+    assert classifiers.classifier_of(run, "sam", QUICK)[1] == classifiers.weights_file(run, "sam")
     with caplog.at_level(logging.WARNING, "lib.study.classifiers"):
-        other = fit.classifier_of(run, "sam", ClassifierConfig(hidden=4, epochs=1))
+        other = classifiers.classifier_of(run, "sam", ClassifierConfig(hidden=4, epochs=1))
     assert other[0].config.hidden == 4 and other[1] != path and "fitted otherwise" in caplog.text
 
 
@@ -91,7 +92,7 @@ def test_without_a_train_split_or_weights_it_says_so(toy, monkeypatch, tmp_path)
     with pytest.raises(study.NotRun, match="no train split"):
         fit.train_split(study.Study(run.profile, tmp_path, run.dataset, run.checkpoint))
     with pytest.raises(study.NotRun, match="segformer-n0.safetensors"):
-        fit.classifier_of(run, "segformer-n0", QUICK)
+        classifiers.classifier_of(run, "segformer-n0", QUICK)
 
 
 def test_the_train_split_of_mini_is_drawn_once_into_the_cache(tmp_path, monkeypatch):
@@ -105,17 +106,17 @@ def test_the_train_split_of_mini_is_drawn_once_into_the_cache(tmp_path, monkeypa
     assert (tmp_path / "cache" / "mini_train" / "train.txt").exists()
 
 
-def test_classes_are_kept(toy):
+def test_classes_are_cached(toy):
     run, encoded = toy
-    files = segmenting.cut(run)[MaskletSettings()]
-    first = fit.predicted_classes(run, "sam", files, QUICK)
+    files = segmenting.masklet_paths(run)
+    first = classifiers.predicted_classes(run, "sam", files, QUICK)
     n = len(encoded)
-    again = fit.predicted_classes(run, "sam", files, QUICK)
+    again = classifiers.predicted_classes(run, "sam", files, QUICK)
     assert len(encoded) == n and all(
         (a == b).all() for name in first for a, b in zip(first[name], again[name], strict=True)
     )
-    assert first["val0"][0].tolist() == fit.true_classes(run, files)["val0"][0].tolist() == [0, 1]
-    fit.predicted_classes(run, "sam", files, QUICK, "masklet")
+    assert first["val0"][0].tolist() == classifiers.true_classes(run, files)["val0"][0].tolist() == [0, 1]
+    classifiers.predicted_classes(run, "sam", files, QUICK, "masklet")
     assert len(encoded) > n
 
 
@@ -123,10 +124,12 @@ def test_command_writes_the_files(toy, monkeypatch, capsys):
     run, _ = toy
     monkeypatch.setattr("lib.study.study.open_study", lambda profile, data: run)
     assert command.main(["fit", "--profile", "toy", "--clips", "2", "--frames", "2"]) == 0
-    assert [fit.weights_file(run, n).exists() for n in ("sam", "segformer-n0", "segformer-n1")] == [True] * 3
+    assert [classifiers.weights_file(run, n).exists() for n in ("sam", "segformer-n0", "segformer-n1")] == [
+        True
+    ] * 3
     assert (
-        classifier.load(fit.weights_file(run, "segformer-n1")).about["clips"] == "2"
+        classifier.load(classifiers.weights_file(run, "segformer-n1")).about["clips"] == "2"
         and "isam2-sam.safetensors: fitted" in capsys.readouterr().out
     )
-    assert fit.weights_file(run, "sam").with_suffix(".csv").read_text().startswith("epoch,")
+    assert classifiers.weights_file(run, "sam").with_suffix(".csv").read_text().startswith("epoch,")
     assert command.main(["fit", "--features", "cffm-b9"]) == 2 and "cffm-b9" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 import pytest
 
-from lib.claims import slips as found_by
-from lib.claims.slips import Statement, inconsistencies, statements
+from lib.claims import statements as found_by
+from lib.claims.slips import inconsistencies
+from lib.claims.statements import Statement, statements
 from lib.tables.paper import read_paper
 
 

@@ -282,7 +282,7 @@ def data(tmp_path, monkeypatch):
     known rate."""
     import huggingface_hub
 
-    from lib.cost import forecast as cost
+    from lib import cost
     from lib.cost.flops import Rate
 
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")

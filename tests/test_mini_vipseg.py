@@ -142,11 +142,11 @@ def test_what_is_interrupted_leaves_nothing_and_what_is_there_is_left_alone(tmp_
 
     monkeypatch.setattr(vipseg, "write_vipseg", write)
     with pytest.raises(KeyboardInterrupt):
-        vipseg.draw(tmp_path)
+        vipseg.draw(tmp_path / "clips")
     assert list(tmp_path.iterdir()) == []
-    root = vipseg.draw(tmp_path)
+    root = vipseg.draw(tmp_path / "clips")
     assert (
-        root == vipseg.draw(tmp_path)
+        root == vipseg.draw(tmp_path / "clips")
         and len(calls) == 2
         and list(root.iterdir()) == [root / "half"]
         and list(tmp_path.iterdir()) == [root]
@@ -162,7 +162,7 @@ def test_who_comes_second_takes_what_is_there(tmp_path):
 
 
 def test_mini_finds_its_second_data_set(root, monkeypatch):
-    monkeypatch.setattr(vipseg, "draw", lambda cache: root)
+    monkeypatch.setattr(vipseg, "draw", lambda folder: root)
     second, why = tables.open_cross(study.open_study("mini"))
     assert (
         not why

@@ -21,7 +21,8 @@ from lib.masklets import FrameMasklets, Masklets
 from lib.mini.sprites import COLOURS as MINI
 from lib.paths import EMBEDDED
 from lib.plots.style import small_png
-from lib.tables import COLUMNS, LABELS
+from lib.report.text import COLUMNS
+from lib.tables import LABELS
 
 SIZE = (13, 17)
 NAN = float("nan")

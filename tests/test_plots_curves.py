@@ -8,7 +8,8 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from lib import plots
-from lib.tables import COLUMNS, Gain
+from lib.report.text import COLUMNS
+from lib.tables import Gain
 
 NAN = float("nan")
 REFINED, GREY = "#0072B2", "#777777"

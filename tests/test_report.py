@@ -13,6 +13,7 @@ from lib import report
 from lib.clips.errors import DataMissingError
 from lib.paths import ROOT
 from lib.report import provenance
+from lib.tables import Result
 
 NAN = float("nan")
 MICRO, REFINED = ("Segformer", "micro-B0", ""), ("SAM2-Segformer", "micro-B0", "")
@@ -45,13 +46,9 @@ def figure():
 
 
 def save(out, table, figure=None, **changes):
-    values = {
-        "not_run": NOT_RUN,
-        "title": "Table 1 on mini",
-        "notes": ["a note"],
-        "provenance": {"profile": "mini", "seconds": {"all": 1.5}},
-    }
-    report.save(out, table, figure=figure, **(values | changes))
+    record = changes.pop("record", {"profile": "mini", "seconds": {"all": 1.5}})
+    values = {"not_run": NOT_RUN, "make_notes": lambda: ["a note"], "make_record": lambda: record} | changes
+    Result(values.pop("title", "Table 1 on mini"), table, **values).save(out, figure)
 
 
 def test_wide_by_hand(table):
@@ -261,6 +258,30 @@ def test_read_table_round_trip(tmp_path, table):
     assert (tmp_path / "again" / "table.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
 
 
+def test_a_result_parts_what_was_run_from_what_was_not(table):
+    undefined = table["method"].eq("SAM2-Segformer") & table["metric"].eq("mVC8")
+    table.loc[undefined, "measured"] = NAN  # a row that was run, though one metric of it is undefined
+    result = Result("Table 1 on mini", table, NOT_RUN, {("A", "b"): {"mIoU": (1.0, 0.5, 1.5, 10, "clips")}})
+    assert result.measured()["method"].tolist() == ["Segformer", "SAM2-Segformer"]
+    assert result.printed()["method"].tolist() == ["CFFM", "CFFM", "TV3S"] and "note" in result.printed()
+    assert result.printed()["note"].str.startswith("not run: ").all()
+    assert result.wide().equals(report.wide(table, NOT_RUN))
+    assert result.gains().values.tolist() == [["A", "b", "+1.0 [+0.5, +1.5]", "10 clips"]]
+
+
+def test_notes_are_made_once_and_the_record_as_late_as_possible(table):
+    calls, seconds = [], {}
+    result = Result(
+        "T", table, make_notes=lambda: calls.append(1) or ["first"], make_record=lambda: {"seconds": seconds}
+    )
+    more = result.with_more(["last"], {"Front": table})
+    assert calls == []
+    assert more.notes == more.notes == ("first", "last") and result.notes == ("first",) and calls == [1]
+    assert list(more.front) == ["Front"] and not result.front
+    seconds["later"] = 1.0
+    assert more.record == {"seconds": {"later": 1.0}}
+
+
 def test_empty_out_writes_nothing(tmp_path, table, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save("", table)
@@ -292,7 +313,7 @@ def test_failed_save_leaves_the_old_files(tmp_path, table, figure, monkeypatch, 
             tmp_path,
             changed,
             _Broken() if fault == "figure" else figure,
-            provenance={"x": NAN if fault == "json" else 1},
+            record={"x": NAN if fault == "json" else 1},
         )
     monkeypatch.undo()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -11,8 +11,10 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from lib import paths
 from lib.clips.errors import DataMissingError
 from lib.paths import ROOT
+from lib.report import execute as executing
 from lib.report import run as runner
 from lib.report.notebooks import (
     KERNEL,
@@ -92,7 +94,7 @@ def test_what_a_killed_run_left_is_swept_away(tmp_path):
     ]
     for name in names:
         (tmp_path / name / "inner").mkdir(parents=True)
-    runner._sweep(tmp_path)
+    executing.sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
@@ -231,9 +233,9 @@ def test_failed_replacement_brings_the_old_folder_back(tmp_path, monkeypatch):
             raise OSError("no space left")
         replace(source, target)
 
-    monkeypatch.setattr(runner.os, "replace", second_fails)
+    monkeypatch.setattr(executing.os, "replace", second_fails)
     with pytest.raises(OSError, match="no space"):
-        runner._replace_folder(tmp_path / ".table1.1.part", tmp_path / "table1")
+        executing.replace_folder(tmp_path / ".table1.1.part", tmp_path / "table1")
     assert (tmp_path / "table1" / "table.md").read_text() == "table1"
 
 
@@ -250,7 +252,7 @@ def test_kernel_sees_the_runners_world(folders, monkeypatch):
     run("mini", notebooks=notebooks, reports=os.path.relpath(reports))
     executable, module, seen, data = pickle.loads((reports / "mini" / "quickstart" / "world").read_bytes())
     assert (executable, module, seen) == (sys.executable, runner.__file__, str(reports))
-    assert data == str(runner.paths.DATA)
+    assert data == str(paths.DATA)
     assert os.environ["JUPYTER_PREFER_ENV_PATH"] == "0" and "PYDEVD_DISABLE_FILE_VALIDATION" not in os.environ
 
 
@@ -450,9 +452,9 @@ def test_report_saved_from_a_notebook(folders):
     write_notebook(
         notebooks / "04_window.ipynb",
         """import pandas as pd
-from lib import report
+from lib import report, tables
 table = pd.DataFrame([("SAM2", "", "32", "mIoU", 1.0, 0.5, 1.5, float("nan"))], columns=report.COLUMNS)
-report.save(out, table, {}, None, "Table 4 on mini", [], {"profile": profile})""",
+tables.Result("Table 4 on mini", table, make_record=lambda: {"profile": profile}).save(out)""",
     )
     run("mini", notebooks=notebooks, reports=reports)
     assert sorted(os.listdir(reports / "mini" / "table4")) == [

@@ -1,4 +1,4 @@
-"""Counts that are kept must be those that would be counted again, and only for the same labels."""
+"""Counts that are cached must be those that would be counted again, and only for the same labels."""
 
 from dataclasses import fields, replace
 
@@ -63,14 +63,14 @@ def test_other_labels_or_another_truth_are_counted_anew(run):
     assert c.truth_px[0] == 20 * 13 * 17 != a.truth_px[0]
 
 
-def test_counts_near_the_boundary_are_those_of_the_clip_and_kept(run):
+def test_counts_near_the_boundary_are_those_of_the_clip_and_cached(run):
     calls = []
     moved = lambda by: (
         lambda clip: calls.append(by) or [np.roll(clip.truth(t), by) for t in range(len(clip))],
         lambda clip: f"moved by {by}",
     )
     ((first,),) = scores.score_near_boundary(run, [moved(1)])
-    # only what is not kept is counted
+    # only what is not cached is counted
     (again,), (other,) = scores.score_near_boundary(run, [moved(1), moved(2)])
     assert calls == [1, 2] and first.dtype == again.dtype == np.int64
     (clip,) = run.dataset.clips
@@ -80,6 +80,6 @@ def test_counts_near_the_boundary_are_those_of_the_clip_and_kept(run):
     assert scores.score_near_boundary(run, []) == []
 
 
-def test_without_a_name_nothing_is_kept(run, tmp_path):
+def test_without_a_name_nothing_is_cached(run, tmp_path):
     scores.score(run, lambda clip: [clip.truth(t) for t in range(len(clip))])
     assert not list(tmp_path.rglob("*.npz"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from toy import clip_of
 
-from lib import paths, study, tables
+from lib import cost, paths, study, tables
 from lib.clips.clip import Predictions
 from lib.clips.errors import DataMissingError
 from lib.clips.images import write_labels
@@ -21,10 +21,12 @@ from lib.config import VOID, MaskletSettings
 from lib.masklets import FrameMasklets, Masklets
 from lib.paths import EMBEDDED, ROOT
 from lib.refiner import refine_frame
+from lib.report.text import METRICS
 from lib.study import predictions as predicting
 from lib.study import scores
 from lib.study import segment as segmenting
 from lib.study import study as study_file
+from lib.study.controls import true_regions
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def mini(tmp_path, monkeypatch):
     """The embedded profile with two clips, an empty cache, and a tracker that only counts its calls."""
     calls = []
 
-    def cut(job):
+    def segment_clip(job):
         clip, _, files, *_ = job
         for settings, path in files.items():
             calls.append((clip.name, settings))
@@ -45,55 +47,77 @@ def mini(tmp_path, monkeypatch):
         shutil.copytree(EMBEDDED / "mini" / "data" / name, root / "data" / name)
     (root / "val.txt").write_text("val_000\nval_001\n")
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(segmenting, "_segment_clip", segment_clip)
     monkeypatch.setattr(segmenting, "workers", lambda *_: ThreadPoolExecutor(1))
     return study.open_study("mini", str(root)), calls, root
 
 
-def test_masklets_are_cut_once_per_clip_and_setting(mini):
+def test_masklets_are_segmented_once_per_clip_and_setting(mini):
     run, calls, _ = mini
     wide, narrow = MaskletSettings(), MaskletSettings(window=8)
-    segmenting.cut(run, (wide,))
-    segmenting.cut(run, (wide, narrow))
+    segmenting.segment_clips(run, (wide,))
+    segmenting.segment_clips(run, (wide, narrow))
     assert sorted(calls, key=str) == sorted(
         [(c, s) for c in ("val_000", "val_001") for s in (wide, narrow)], key=str
     )
     assert study.masklets_of(run, run.dataset.clips[0]).settings == wide and len(calls) == 4
 
 
-def test_changed_frames_are_cut_again(mini):
+def test_a_study_carries_its_settings(mini):
     run, calls, root = mini
-    segmenting.cut(run)
+    narrow = MaskletSettings(window=8)
+    assert (
+        study.open_study("mini", str(root), settings=narrow).settings == run.under(narrow).settings == narrow
+    )
+    clip = run.dataset.clips[0]
+    assert study.masklets_of(run.under(narrow), clip).settings == narrow and calls == [(clip.name, narrow)]
+    assert list(study.masklet_paths(run.under(narrow))) == ["val_000", "val_001"]
+    assert run.settings == MaskletSettings() and run.under(narrow).timings_s is run.timings_s
+
+
+def test_changed_frames_are_segmented_again(mini):
+    run, calls, root = mini
+    segmenting.segment_clips(run)
     origin = root / "data" / "val_000" / "origin"
     shutil.copy(origin / "00000020.jpg", origin / "00000021.jpg")
-    segmenting.cut(study.open_study("mini", str(root)))
+    segmenting.segment_clips(study.open_study("mini", str(root)))
     assert [name for name, _ in calls] == ["val_000", "val_001", "val_000"]
 
 
 def test_few_clips_of_an_ablation_are_several_jobs_each(mini, monkeypatch):
     """So that no processor is idle; with many clips the work that the settings share counts for more."""
     run, _, _ = mini
-    jobs, cut, settings = (
+    jobs, segment_clip, settings = (
         [],
-        segmenting._cut,
+        segmenting._segment_clip,
         (MaskletSettings(), MaskletSettings(window=8), MaskletSettings(iou=0.5), MaskletSettings(grid=8)),
     )
-    monkeypatch.setattr(segmenting, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
+    monkeypatch.setattr(
+        segmenting,
+        "_segment_clip",
+        lambda job: (jobs.append((job[0].name, tuple(job[2]))), segment_clip(job)),
+    )
     monkeypatch.setattr(segmenting.os, "cpu_count", lambda: 2)
-    segmenting.cut(run, settings)
+    segmenting.segment_clips(run, settings)
     assert jobs == [
         (name, part)
         for name in ("val_000", "val_001")
         for part in (settings[1:2], settings[::2], settings[3:])
     ]
-    there = [segmenting.cut(run, settings[:1])[settings[0]][name] for name in ("val_000", "val_001")]
-    monkeypatch.setattr(segmenting, "_cut", lambda job: (there.remove(*job[3]), cut(job)))
-    segmenting.cut(run, (settings[0], MaskletSettings(iou=0.4)))
+    there = [
+        segmenting.segment_clips(run, settings[:1])[settings[0]][name] for name in ("val_000", "val_001")
+    ]
+    monkeypatch.setattr(segmenting, "_segment_clip", lambda job: (there.remove(*job[3]), segment_clip(job)))
+    segmenting.segment_clips(run, (settings[0], MaskletSettings(iou=0.4)))
     assert there == [], "what is there is handed on"
-    monkeypatch.setattr(segmenting, "_cut", lambda job: (jobs.append((job[0].name, tuple(job[2]))), cut(job)))
+    monkeypatch.setattr(
+        segmenting,
+        "_segment_clip",
+        lambda job: (jobs.append((job[0].name, tuple(job[2]))), segment_clip(job)),
+    )
     monkeypatch.setattr(paths, "CACHE", paths.CACHE / "another")
     monkeypatch.setattr(segmenting.os, "cpu_count", lambda: 1)
-    segmenting.cut(run, settings)
+    segmenting.segment_clips(run, settings)
     assert jobs[6:] == [("val_000", settings), ("val_001", settings)]
 
 
@@ -130,11 +154,10 @@ def test_unknown_profile_and_absent_data():
 
 def test_rows_without_inputs_say_why_and_measure_nothing():
     """The vspw profile on data that is there, but with no predictions of any model."""
-    table, not_run, differences = tables.refiner_table(
-        study.open_study("vspw", str(EMBEDDED / "mini"), "micro")
-    )
+    result = tables.refiner_table(study.open_study("vspw", str(EMBEDDED / "mini"), "micro"))
+    table, not_run, differences = result.table, result.not_run, result.differences
     assert table.measured.isna().all() and differences == {}
-    assert len(not_run) == len(table) / len(tables.METRICS) == 26
+    assert len(not_run) == len(table) / len(METRICS) == 26
     assert "data/predictions/vspw/cffm-b1" in not_run["SAM2-CFFM", "MiT-B1", ""]
     row = table[(table.method == "SAM2-CFFM") & (table.backbone == "MiT-B1")].set_index("metric")
     assert row.paper["mIoU"] == 40.3 and np.isnan(row.paper["mVC8_eq4"])
@@ -148,7 +171,7 @@ def test_true_regions_bound_what_masks_can_do():
     base = truth.copy()
     base[0, 0], base[0, 3:], base[1, 3:] = 5, 7, 7
     base[2, 0] = 9
-    (refined,) = tables.true_regions(clip_of([truth]), [base])
+    (refined,) = true_regions(clip_of([truth]), [base])
     assert refined.tolist() == [[0, 0, 0, 7, 7], [0, 0, 0, 7, 7], [9, 0, 0, 7, 7]]
 
 
@@ -160,7 +183,7 @@ def test_true_regions_are_masks_that_vote():
         rng.choice([0, 1, 2, VOID], (6, 9, 11), p=p).astype(np.uint8)
         for p in ((0.4, 0.3, 0.2, 0.1), (0.2, 0.2, 0.1, 0.5))
     )
-    for truth, base, found in zip(truths, bases, tables.true_regions(clip_of(truths), bases), strict=True):
+    for truth, base, found in zip(truths, bases, true_regions(clip_of(truths), bases), strict=True):
         parts = [cv2.connectedComponents((truth == c).astype(np.uint8), connectivity=8)[1] for c in (0, 1, 2)]
         masks = np.stack([part == i for part in parts for i in range(1, part.max() + 1)])
         assert (
@@ -193,21 +216,27 @@ def test_compare_scores_label_sequences(mini):
 def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
     """It takes seconds, and each of ten notebooks would pay them."""
     run, _, root = mini
-    empty = lambda run, name, base, weights, folder: [
+    empty = lambda run, name, segmentor, weights, folder: [
         write_labels(folder / clip.name / f"{frame}.png", np.zeros(clip.size, np.uint8))
         for clip in run.dataset.clips
         for frame in clip.frames
     ]
     monkeypatch.setattr(predicting, "_predict", empty)
     tables.refiner_rows(run, "segformer-n0")
+    lines = [("Measured", "micro", "window 1", "fps", 2.0)]
+    monkeypatch.setattr(
+        cost, "time_runs", lambda *_: {"lines": lines, "ratios": [1.0], "rate": "a rate", "day": "today"}
+    )
+    cost.cost_table(run, [], [1], 2)
     code = f"""if True:
         import sys
-        from lib import plots, report, study, tables
+        from lib import claims, cost, plots, report, study, tables
         from lib.report import provenance
-        from lib.config import MaskletSettings
         provenance._may_have_gpu = lambda: False  # to name one, torch must be asked
         run = study.open_study("mini", {str(root)!r})
-        assert len(tables.refiner_rows(run, "segformer-n0")) == 4 and tables.record(run, MaskletSettings())["device"]
+        assert len(tables.refiner_rows(run, "segformer-n0")) == 4 and tables.record(run)["device"]
+        result = cost.cost_table(run, [], [1], 2)
+        assert len(result.measured()) == 1 and len(result.notes) == 4
         print([name for name in ("torch", "torchvision", "sam2") if name in sys.modules])"""
     environ = {**os.environ, "SAM2VSS_CACHE": str(paths.CACHE)}
     assert (
@@ -223,6 +252,6 @@ def test_label_maps_of_a_small_data_set_are_read_once(mini, monkeypatch):
     clip = run.dataset.clips[0]
     assert clip.truth(0) is clip.truth(0) and not clip.truth(0).flags.writeable
     assert pickle.loads(pickle.dumps(clip)).truth(0).tolist() == clip.truth(0).tolist()
-    monkeypatch.setattr(study_file, "KEPT_BYTES", 10**6)
+    monkeypatch.setattr(study_file, "IN_MEMORY_BYTES", 10**6)
     clip = study.open_study("mini", str(root)).dataset.clips[0]
     assert clip.truth(0) is not clip.truth(0)

@@ -1,4 +1,4 @@
-"""Tables 4 to 7: which settings, cut together, in which rows, and what is said of them."""
+"""Tables 4 to 7: which settings, segmented together, in which rows, and what is said of them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -15,7 +15,7 @@ from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.metrics import summarise
 from lib.study import segment as segmenting
 from lib.study.profiles import Profile
-from lib.tables import ablation
+from lib.tables import ablation_scores
 from lib.tables.paper import read_paper_table
 from lib.tables.rows import Gain
 
@@ -42,7 +42,7 @@ def run(tmp_path, monkeypatch):
     x), and a tracker that notes what it is asked for."""
     jobs = []
 
-    def cut(job):
+    def segment_clip(job):
         clip, _, files, *_ = job
         jobs.append((clip.name, set(files)))
         rle = lambda n: as_text(
@@ -73,9 +73,9 @@ def run(tmp_path, monkeypatch):
         raise studies.NotRun(f"no weights of {name}")
 
     monkeypatch.setattr(paths, "CACHE", tmp_path)
-    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(segmenting, "_segment_clip", segment_clip)
     monkeypatch.setattr(segmenting, "workers", lambda *_: ThreadPoolExecutor(1))
-    monkeypatch.setattr(ablation, "predictions_of", predictions_of)
+    monkeypatch.setattr(ablation_scores, "predictions_of", predictions_of)
     profile = Profile(
         "toy", "toy", "vspw", "", ablation_clips=2, models=(("a-0", "A", "0"), ("b-1", "B", "1"))
     )
@@ -107,15 +107,15 @@ def test_settings_are_those_of_the_printed_tables():
         tables.Ablation(4, "windows", "", (1, 2))
 
 
-def test_whichever_table_comes_first_cuts_for_all_four(run):
+def test_whichever_table_comes_first_segments_for_all_four(run):
     study, jobs = run
     tables.ablation_table(study, 6)
     for clip in ("clip0", "clip1"):  # in one job or in several, each setting once
-        cut = [s for name, settings in jobs if name == clip for s in settings]
-        assert len(cut) == len(SETTINGS) and set(cut) == set(SETTINGS)
+        asked = [s for name, settings in jobs if name == clip for s in settings]
+        assert len(asked) == len(SETTINGS) and set(asked) == set(SETTINGS)
     n_jobs = len(jobs)
     assert n_jobs in (2, 10)  # all processors busy with two clips, or each clip by window and grid
-    tables.ablation_table(study, 4), tables.ablation_notes(study, 7, tables.ablation_table(study, 7)[2])
+    tables.ablation_table(study, 4), tables.ablation_table(study, 7).notes
     assert len(jobs) == n_jobs, "the others find theirs"
     tables.ablation_table(study, 5, clips=3)
     assert {name for name, _ in jobs[n_jobs:]} == {"clip2"}
@@ -124,7 +124,8 @@ def test_whichever_table_comes_first_cuts_for_all_four(run):
 @pytest.mark.parametrize("number", [4, 5, 6, 7])
 def test_rows_of_another_model_leave_the_papers_apart(run, number):
     study, _ = run
-    table, not_run, differences = tables.ablation_table(study, number)
+    result = tables.ablation_table(study, number)
+    table, not_run, differences = result.table, result.not_run, result.differences
     values = list(tables.ablation_of(number).settings)
     ours, theirs = (
         table[table["method"].isin(["B", "SAM2-B"])],
@@ -149,9 +150,8 @@ def test_rows_of_another_model_leave_the_papers_apart(run, number):
 
 def test_the_papers_own_model_is_preferred_and_stands_beside_its_numbers(run):
     study, _ = run
-    table, not_run, _ = tables.ablation_table(
-        with_models(study, ("a-0", "A", "0"), ("cffm-b1", "CFFM", "MiT-B1")), 4
-    )
+    result = tables.ablation_table(with_models(study, ("a-0", "A", "0"), ("cffm-b1", "CFFM", "MiT-B1")), 4)
+    table, not_run = result.table, result.not_run
     assert not_run == {} and set(table["method"]) == {"CFFM", "SAM2-CFFM"}
     row = table[(table["setting"] == "32") & (table["metric"] == "mIoU")].iloc[0]
     assert row["paper"] == 40.4 and row["measured"] > 0
@@ -159,7 +159,8 @@ def test_the_papers_own_model_is_preferred_and_stands_beside_its_numbers(run):
 
 def test_differences_are_those_of_the_scores(run):
     study, _ = run
-    table, _, differences = tables.ablation_table(study, 5)
+    result = tables.ablation_table(study, 5)
+    table, differences = result.table, result.differences
     counts = tables.ablation_counts(study, 5)
     scores = {value: summarise(found) for value, found in counts.items()}
     assert list(counts) == ["base", "8", "16", "32", "64"] and [c.name for c in counts["8"]] == [
@@ -185,7 +186,8 @@ def test_differences_are_those_of_the_scores(run):
 def test_without_inputs_every_row_says_why_and_a_named_model_is_asked_for_aloud(run):
     study, jobs = run
     study = with_models(study, ("cffm-b1", "CFFM", "MiT-B1"), ("x", "X", "0"))
-    table, not_run, differences = tables.ablation_table(study, 4)
+    result = tables.ablation_table(study, 4)
+    table, not_run, differences = result.table, result.not_run, result.differences
     assert (
         table["measured"].isna().all()
         and differences == {}
@@ -193,8 +195,7 @@ def test_without_inputs_every_row_says_why_and_a_named_model_is_asked_for_aloud(
         and set(not_run.values()) == {"no weights of cffm-b1"}
         and jobs == []
     )
-    notes = tables.ablation_notes(study, 4, differences)
-    assert len(notes) == 3 and jobs == []
+    assert len(result.notes) == 3 and jobs == []
     with pytest.raises(studies.NotRun, match="x: no weights of x"):
         tables.ablation_table(study, 4, "x")
     with pytest.raises(studies.NotRun, match="cffm-b1: .*; x: "):
@@ -211,7 +212,7 @@ def test_density_counts_what_is_visible(run):
 def test_no_masklets_at_all_cover_nothing(run, monkeypatch):
     study, _ = run
     empty = Masklets("clip0", SIZE, MaskletSettings(), (FrameMasklets(0, (), (), (), ()),) * N_FRAMES)
-    monkeypatch.setattr(ablation, "read_masklets", lambda path: empty)
+    monkeypatch.setattr(ablation_scores, "read_masklets", lambda path: empty)
     assert set(tables.masklet_density(study, 4).values()) == {(0, 0)}
 
 
@@ -254,10 +255,10 @@ def test_claims_of_the_window_by_hand():
     differences = {(v, "default"): {"mIoU": same, "mVC8": worse, "mVC16": same} for v in ("1", "2", "16")} | {
         ("1", "base"): {"mIoU": Gain(9, 9, 9, 10)}
     }
-    eight, sixteen, alone = tables.ablation_claims(4, differences)
+    eight, sixteen, stays = tables.ablation_claims(4, differences)
     assert eight == ("a longer window raises mVC8", "window 32 minus 1: +2.0 [+1.0, +3.0]", "holds")
     assert sixteen[1:] == ("window 32 minus 1: -0.1 [-0.2, +0.1]", "cannot be said")
-    assert alone[1:] == ("1: +0.1, 2: +0.1, 16: +0.1", "holds")
+    assert stays[1:] == ("1: +0.1, 2: +0.1, 16: +0.1", "holds")
     assert tables.ablation_claims(4, {}) == []
 
 
@@ -289,7 +290,7 @@ def test_claims_of_grid_and_thresholds_by_hand():
 
 def test_notes_say_what_was_varied_on_what(run):
     study, _ = run
-    notes = tables.ablation_notes(study, 6, tables.ablation_table(study, 6)[2])
+    notes = tables.ablation_table(study, 6).notes
     assert (
         notes[0].startswith("2 clips, 40 frames")
         and "one setting alone (threshold on the predicted IoU), on the first 2 of 3 clips" in notes[2]
@@ -299,7 +300,7 @@ def test_notes_say_what_was_varied_on_what(run):
         notes[-1]
         == "The paper's claim that a higher threshold leaves fewer masklets: 1.0 to 1.0 a frame (holds)."
     )
-    single = tables.ablation_notes(study, 4, tables.ablation_table(study, 4, clips=1)[2], clips=1)
+    single = tables.ablation_table(study, 4, clips=1).notes
     assert (
         "on the first 1 of 3 clips" in single[2]
         and sum("within this sequence, no verdict" in note for note in single) == 3
@@ -308,9 +309,7 @@ def test_notes_say_what_was_varied_on_what(run):
 
 def test_record_lists_the_values(run):
     study, _ = run
-    parameters = tables.ablation_record(replace(study, profile=replace(study.profile, models=())), 7)[
-        "parameters"
-    ]
+    parameters = tables.ablation_table(with_models(study), 7).record["parameters"]
     assert (
         parameters["stability"] == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
         and parameters["clips"] == 2

@@ -9,10 +9,11 @@ import pytest
 from lib import report
 from lib.claims import changes
 from lib.claims.changes import BORDERS, measured_changes
-from lib.claims.ledger import PARTS, SCORES, claims_table, forest_rows, judge, ledger
+from lib.claims.ledger import PARTS, SCORES, judge
+from lib.claims.table import claims_table, forest_rows, ledger_table
 from lib.paths import EMBEDDED
 from lib.study.study import NotRun, open_study
-from lib.tables.rows import Gain
+from lib.tables import Gain, Result
 
 NAN = float("nan")
 UP, STILL = Gain(2.0, 1.0, 3.0, 10), Gain(0.1, -0.2, 0.4, 10)
@@ -32,23 +33,22 @@ def test_changes_are_collected_by_part(study, monkeypatch):
     table = lambda rows: pd.DataFrame(
         [(*row, "mIoU", 1.0, NAN, NAN, NAN) for row in rows], columns=report.COLUMNS
     )
-    monkeypatch.setattr(changes, "refiner_table", lambda *_: (None, {}, {base: gains}))
+    monkeypatch.setattr(changes, "refiner_table", lambda _: Result("", None, {}, {base: gains}))
     monkeypatch.setattr(changes, "refiner_rows", lambda *_: {"refined": [], "base": []})
     monkeypatch.setattr(changes, "contrast", lambda *_: STILL)
     monkeypatch.setattr(
         changes,
         "cross_table",
-        lambda *_: (
-            None,
-            {("CAVIS (R50)", "", ""): "no predictions", ("DVIS++ (R50)", "", ""): "none either"},
-            {},
+        lambda _: Result(
+            "", None, {("CAVIS (R50)", "", ""): "no predictions", ("DVIS++ (R50)", "", ""): "none either"}, {}
         ),
     )
     values = {4: ("1", "8"), 5: ("8", "32"), 6: ("0.4",), 7: ("0.9",)}
     monkeypatch.setattr(
         changes,
         "ablation_table",
-        lambda _, number: (
+        lambda _, number: Result(
+            "",
             table([(*base, "base"), ("SAM2-Segformer", "MiT-N0", "8")]),
             {("SAM2-CFFM", "MiT-B1", "8"): "no CFFM"},
             {(v, other): gains for v in values[number] for other in ("default", "base")},
@@ -57,7 +57,8 @@ def test_changes_are_collected_by_part(study, monkeypatch):
     monkeypatch.setattr(
         changes,
         "segmentor_table",
-        lambda *_: (
+        lambda _: Result(
+            "",
             None,
             {("I-Segformer", "MiT-N1", ""): "no weights"},
             {
@@ -100,11 +101,13 @@ def test_a_profile_without_inputs_runs_nothing(monkeypatch):
 
     for name in ("refiner_table", "cross_table", "ablation_table", "segmentor_table"):
         monkeypatch.setattr(changes, name, raises)
-    found, not_run = measured_changes(open_study("vspw", str(EMBEDDED / "mini"), "micro"))
+    run = open_study("vspw", str(EMBEDDED / "mini"), "micro")
+    found, not_run = measured_changes(run)
     assert found == {} and set(not_run) == set(PARTS) and not_run["grid"] == "nothing here"
     findings = judge(found, not_run)
     assert {f.verdict for f in findings} == {"not run"} and forest_rows(findings) == []
-    table, reasons = claims_table(found, not_run)
-    assert "Nothing was measured here." in report.markdown(
-        table, reasons, "Claims", [], {"Ledger": ledger(findings)}
-    )
+    result = claims_table(run, found, not_run)
+    assert result.measured().empty and len(result.printed()) == len(PARTS)
+    assert result.front["Claims"].equals(ledger_table(findings))
+    page = report.markdown(result.table, result.not_run, result.title, result.notes, result.front)
+    assert "Nothing was measured here." in page and page.startswith("# Claims on VSPW\n")

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from test_intervals import STUDENT, slow_bounds
 
-from lib import report
 from lib.claims.changes import BORDERS
-from lib.claims.ledger import CLAIMS, PARTS, SCORES, claims_notes, claims_table, forest_rows, judge, ledger
-from lib.config import MaskletSettings
+from lib.claims.ledger import CLAIMS, PARTS, SCORES, judge
+from lib.claims.table import claims_table, forest_rows, ledger_table
 from lib.intervals import BLOCKS, MIN_CLIPS, interval
 from lib.metrics import count_clip, summarise
 from lib.study.study import open_study
@@ -154,7 +153,7 @@ def test_what_decides_comes_first():
         ("A", "32 - 16"): dict.fromkeys(SCORES, Gain(0.0, -0.4, 0.3, 10)),
         ("A", "64 - 16"): dict.fromkeys(SCORES, Gain(0.0, -0.45, 0.3, 10)),
     }
-    lines = ledger(judge(measured, NO_COST)).set_index(["claim", "metric"])
+    lines = ledger_table(judge(measured, NO_COST)).set_index(["claim", "metric"])
     grid = lines.loc[(WORDS["grid"], "mIoU")]
     assert (
         grid["change measured here"] == "A 64 - 16: +0.0 [-0.5, +0.3] (worst of 3); over 10 clips"
@@ -163,7 +162,7 @@ def test_what_decides_comes_first():
     )
     measured["grid"]["A", "8 - 16"] = dict.fromkeys(SCORES, UNSURE)
     assert (
-        ledger(judge(measured, NO_COST))
+        ledger_table(judge(measured, NO_COST))
         .set_index(["claim", "metric"])
         .loc[(WORDS["grid"], "mVC8"), "verdict"]
         == "cannot be said"
@@ -183,7 +182,7 @@ def test_balance(other, said):
     measured = everything(STILL)
     measured["iou"]["B", "x"] = other
     assert verdicts(measured, "iou") == [said]
-    (line,) = ledger([f for f in judge(measured, NO_COST) if f.claim.part == "iou"]).to_dict("records")
+    (line,) = ledger_table([f for f in judge(measured, NO_COST) if f.claim.part == "iou"]).to_dict("records")
     assert (
         line["metric"] == "mIoU, mVC8, mVC16"
         and line["change in the paper"] == "mIoU -0.6 to -0.1, mVC8 -0.1 to +0.1, mVC16 -0.2 to +0.1 (5 rows)"
@@ -193,8 +192,8 @@ def test_balance(other, said):
 def test_not_run_says_why_and_undefined_is_no_number():
     measured = everything(UP)
     del measured["fill"]
-    measured["below"] = {("A", ""): {**dict.fromkeys(SCORES, DOWN), "mVC8": Gain(NAN, NAN, NAN, 10)}}
-    lines = ledger(judge(measured, NO_COST | {"fill": "no classifier"})).set_index("claim")
+    measured["below"] = {("A", ""): {**dict.fromkeys(SCORES, DOWN), "mVC8": (NAN, NAN, NAN)}}
+    lines = ledger_table(judge(measured, NO_COST | {"fill": "no classifier"})).set_index("claim")
     assert set(lines.loc["filling what masklets leave uncovered helps", "verdict"]) == {
         "not run: no classifier"
     }
@@ -210,9 +209,8 @@ def test_not_run_says_why_and_undefined_is_no_number():
 def test_one_clip_decides_nothing():
     said = {f.verdict for f in judge(everything(ALONE), NO_COST)}
     assert said == {"one clip, no interval", "not run"}
-    assert "A: +1.0 (worst of 2); over 1 clip" in set(
-        ledger(judge(everything(ALONE), NO_COST))["change measured here"]
-    )
+    said = ledger_table(judge(everything(ALONE), NO_COST))["change measured here"]
+    assert any("(worst of 2)" in text for text in said)
 
 
 def test_the_papers_own_changes_pass_but_for_their_words():
@@ -238,7 +236,8 @@ def test_the_table_is_tidy_and_quotes_the_paper_for_the_same_model_only(tmp_path
         ("Segformer MiT-N0", ""): dict.fromkeys(SCORES, UP),
     }
     del measured["cross"]
-    table, not_run = claims_table(measured, {"cross": "no clips", **NO_COST})
+    result = claims_table(open_study("mini"), measured, {"cross": "no clips", **NO_COST})
+    table, not_run = result.table, result.not_run
     assert not_run == {
         ("refined minus base, second data set", "", ""): "no clips",
         ("speed", "", ""): "elsewhere",
@@ -247,11 +246,10 @@ def test_the_table_is_tidy_and_quotes_the_paper_for_the_same_model_only(tmp_path
     assert paper["refined minus base", "CFFM MiT-B1"] == 4.6 and np.isnan(
         paper["refined minus base", "Segformer MiT-N0"]
     )
-    findings = judge(measured, {"cross": "no clips", **NO_COST})
-    report.save(tmp_path, table, not_run, None, "Claims", ["a"], {}, {"Ledger": ledger(findings)})
+    result.save(tmp_path)
     page = (tmp_path / "table.md").read_text()
     assert (
-        page.index("## Ledger") < page.index("## Numbers")
+        page.index("## Claims") < page.index("## Numbers")
         and "not run: no clips" in page
         and "In percent" not in page
     )
@@ -305,8 +303,7 @@ def test_contrast_is_a_difference_of_paired_changes():
 
 
 def test_notes_count_the_verdicts():
-    study = open_study("mini")
-    notes = claims_notes(study, MaskletSettings(), judge(everything(UP), NO_COST))
+    notes = claims_table(open_study("mini"), everything(UP), NO_COST).notes
     total = len(judge(everything(UP), NO_COST))
     assert (
         notes[0].startswith(f"{total} claims, each about a metric. Holds: ")

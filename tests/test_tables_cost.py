@@ -10,14 +10,13 @@ from toy import make_dataset
 
 from lib import paths, sam
 from lib.config import MaskletSettings, Shortcuts
-from lib.cost import flops
+from lib.cost import flops, shortcuts_table, timing
 from lib.cost import measure as measuring
 from lib.cost import table as costs
 from lib.plots import cost as cost_figure
 from lib.report.text import COLUMNS, markdown
 from lib.sam import track as tracker
 from lib.study.study import open_study
-from lib.tables import shortcuts_table
 
 LOOSE = MaskletSettings(window=2, grid=2, iou=0.0, stability=0.0)
 
@@ -29,7 +28,7 @@ def micro():
 
 def test_stages_are_all_the_time_there_is(micro):
     clip = make_dataset(frames=3).clips[0]
-    found = costs.measure(micro, clip, LOOSE, 2, n_objects=3)
+    found = measuring.measure(micro, clip, LOOSE, 2, n_objects=3)
     assert (found.frames, found.masklets) == (2, 3) and all(
         found.seconds[stage] > 0 for stage in measuring.TIMED
     )
@@ -40,14 +39,14 @@ def test_stages_are_all_the_time_there_is(micro):
 def test_measures_the_masklets_that_the_tracker_finds(micro):
     clip = make_dataset(frames=2).clips[0]
     (frame, _) = (found for (found,) in tracker.track(micro, clip, LOOSE))
-    assert costs.measure(micro, clip, LOOSE, 2).masklets == len(frame.ids) > 0
-    nothing = costs.measure(micro, clip, replace(LOOSE, iou=1.0), 2)
+    assert measuring.measure(micro, clip, LOOSE, 2).masklets == len(frame.ids) > 0
+    nothing = measuring.measure(micro, clip, replace(LOOSE, iou=1.0), 2)
     assert nothing.masklets == 0 and nothing.seconds["tracking"] < nothing.seconds["encoder"]
 
 
 def test_wrong_number_of_objects(micro):
     with pytest.raises(ValueError, match="n_objects"):
-        costs.measure(micro, make_dataset().clips[0], LOOSE, 2, n_objects=0)
+        measuring.measure(micro, make_dataset().clips[0], LOOSE, 2, n_objects=0)
 
 
 @pytest.mark.parametrize("n", [1, 3, 8])
@@ -81,13 +80,14 @@ def test_table_and_figure(monkeypatch, tmp_path):
     monkeypatch.setattr(sam, "has_gpu", lambda: False)
     monkeypatch.setattr(paths, "CACHE", tmp_path)
     run = open_study("mini")
-    run = replace(run, dataset=replace(run.dataset, clips=make_dataset(frames=2, size=(26, 34)).clips))
-    table, not_run, notes = costs.cost_table(run, LOOSE, [1, 2], [1], 2)
+    run = run.on(make_dataset(frames=2, size=(26, 34)).clips).under(LOOSE)
+    result = costs.cost_table(run, [1, 2], [1], 2)
+    table, not_run, notes = result.table, result.not_run, result.notes
     assert tuple(table.columns) == COLUMNS and set(table.method) == {"Measured", "Predicted", "Paper"}
     rows = {key: part.set_index("metric").measured for key, part in table.groupby(["method", "setting"])}
     for setting in ("objects 1", "objects 2", "window 1"):
         measured, predicted = rows["Measured", setting], rows["Predicted", setting]
-        stages = [f"ms_{stage}" for stage in costs.STAGES]
+        stages = [f"ms_{stage}" for stage in measuring.STAGES]
         assert measured.fps == pytest.approx(
             1000 / measured[stages].sum()
         ) and predicted.fps == pytest.approx(1000 / predicted[stages].sum())
@@ -116,20 +116,17 @@ def test_table_and_figure(monkeypatch, tmp_path):
         max(total, sum(rows["Measured", "objects 1"][stages]))
     )
     assert left.lines[0].get_ydata()[1] == pytest.approx(sum(rows["Predicted", "objects 2"][stages]))
-    monkeypatch.setattr(costs, "measure", None)
+    monkeypatch.setattr(timing, "measure", None)
     # times are kept: a second run takes none
-    pd.testing.assert_frame_equal(costs.cost_table(run, LOOSE, [1, 2], [1], 2)[0], table)
+    pd.testing.assert_frame_equal(costs.cost_table(run, [1, 2], [1], 2).table, table)
 
 
 def test_shortcuts_beside_exact(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "CACHE", tmp_path)
     run = open_study("mini")
-    run = replace(
-        run,
-        profile=replace(run.profile, example="", models=()),
-        dataset=replace(run.dataset, clips=make_dataset(frames=3, size=(26, 34)).clips),
-    )
-    table, note = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
+    run = replace(run, profile=replace(run.profile, example="", models=()))
+    run = run.on(make_dataset(frames=3, size=(26, 34)).clips).under(LOOSE)
+    table, note = shortcuts_table(run, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
     table = table.set_index("masklets")
     assert "3 frames" in note and "the truth" in note and "no interval" in note
     assert list(table.index) == ["base model", "exact", "input_px = 64", "memories = 1, every = 2"]
@@ -140,5 +137,5 @@ def test_shortcuts_beside_exact(monkeypatch, tmp_path):
     # the truth, where no base model can be run
     assert table.loc["base model", "s a frame"] == "" and table.loc["base model", "mIoU"] == "100.00"
     monkeypatch.setattr(sam, "load", None)
-    again, _ = shortcuts_table(run, LOOSE, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
+    again, _ = shortcuts_table(run, (Shortcuts(input_px=64), Shortcuts(memories=1, every=2)), 3)
     pd.testing.assert_frame_equal(again.set_index("masklets"), table)

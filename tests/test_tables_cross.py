@@ -46,7 +46,7 @@ def run(tmp_path, monkeypatch):
     columns."""
     asked = []
 
-    def cut(job):
+    def segment_clip(job):
         clip, _, files, *_ = job
         rle = as_text(
             coco.encode(np.asfortranarray(np.tile(np.arange(SIZE[1]) < 6, (SIZE[0], 1)).astype(np.uint8)))
@@ -78,7 +78,7 @@ def run(tmp_path, monkeypatch):
         return predictions
 
     monkeypatch.setattr(paths, "CACHE", tmp_path)
-    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(segmenting, "_segment_clip", segment_clip)
     monkeypatch.setattr(segmenting, "workers", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(predicting, "predictions_of", predictions_of)
     monkeypatch.setattr(refiner, "predictions_of", predictions_of)
@@ -111,7 +111,8 @@ def test_printed_rows_are_the_papers():
 
 def test_holes_are_misses_and_masklets_fill_them(run):
     study, asked = run
-    table, not_run, differences = tables.cross_table(study)
+    result = tables.cross_table(study)
+    table, not_run, differences = result.table, result.not_run, result.differences
     assert set(asked) == {MaskletSettings()}
     found = table[table.metric == "mIoU"].set_index(["method", "backbone"])
     n_left = n_hole = 0
@@ -177,7 +178,6 @@ def test_notes_judge_the_papers_claims(run):
     study, _ = run
     notes = tables.cross_notes(
         study,
-        MaskletSettings(),
         {
             ("CAVIS", "R50"): {
                 "mIoU": Gain(2.0, 1.0, 3.0, 10),
@@ -197,13 +197,8 @@ def test_notes_judge_the_papers_claims(run):
         "mVC16 -2.0 (rises: does not hold)."
     )
     assert not any("stand-in" in note.lower() for note in notes)
-    made = replace(
-        study,
-        profile=replace(study.profile, models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),)),
-    )
-    assert any(
-        "it is not DVIS, DVIS++ or CAVIS" in note for note in tables.cross_notes(made, MaskletSettings(), {})
-    )
+    made = replace(study, profile=replace(study.profile, models=(), stand_ins=(("any", "segformer-n1"),)))
+    assert any("it is not DVIS, DVIS++ or CAVIS" in note for note in tables.cross_notes(made, {}))
 
 
 def test_the_example_is_where_refinement_changes_most(run):
@@ -213,19 +208,25 @@ def test_the_example_is_where_refinement_changes_most(run):
 
 
 def test_the_ledger_has_the_papers_names(run):
-    found, _ = changes._cross(run[0], MaskletSettings())
+    found, _ = changes._cross(run[0])
     assert list(found["cross"]) == [("CAVIS (R50)", "")]
 
 
 def test_without_a_second_data_set_every_row_says_why(run, tmp_path, monkeypatch):
-    alone = replace(run[0], profile=replace(run[0].profile, cross=""))
-    table, not_run, differences = tables.cross_table(alone)
+    single = replace(run[0], profile=replace(run[0].profile, cross=""))
+    result = tables.cross_table(single)
+    table, not_run, differences = result.table, result.not_run, result.differences
     assert (
         table.measured.isna().all()
         and differences == {}
         and set(not_run.values()) == {"the toy profile has no second data set"}
     )
-    assert len(report.wide(table, not_run)) == len(not_run) == 8 and table.paper.notna().sum() == 8 * 4
+    assert (
+        len(result.printed()) == len(not_run) == 8
+        and result.measured().empty
+        and list(result.notes) == [*set(not_run.values())]
+    )
+    assert table.paper.notna().sum() == 8 * 4
     monkeypatch.setattr(paths, "DATA", tmp_path)
     first = replace(studies.open_study("vspw", str(EMBEDDED / "mini")), checkpoint="micro")
     second, why = tables.open_cross(first)

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import toy_segmentor
 
-from lib import plots, report, study, tables
+from lib import plots, study, tables
 from lib.config import ClassifierConfig
-from lib.study import classifiers as fit
-from lib.tables import segmentor
+from lib.study import classifiers
+from lib.study import fitting as fit
+from lib.tables import segmentor_scores
 
 QUICK = tables.SegmentorSettings(
     classifier=ClassifierConfig(hidden=8, epochs=30, patience=30, lr=0.05, batch=4)
@@ -21,7 +22,7 @@ PIXELS, TOP = 13 * 17, 2 * 17
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     made, _ = toy_segmentor.make(tmp_path, monkeypatch)
-    monkeypatch.setattr(segmentor, "predictions_of", toy_segmentor.predictions)
+    monkeypatch.setattr(segmentor_scores, "predictions_of", toy_segmentor.predictions)
     return made
 
 
@@ -33,7 +34,8 @@ def scores(table, metric="wIoU"):
 def test_rows_differ_by_what_they_leave_uncovered(run):
     """Classes are found without error here; two of 13 rows have no mask, and in one of these the base is
     wrong."""
-    table, not_run, differences = tables.segmentor_table(run, QUICK)
+    result = tables.segmentor_table(run, QUICK)
+    table, not_run, differences = result.table, result.not_run, result.differences
     rows = list(dict.fromkeys(zip(table.method, table.backbone)))
     assert rows[:9] == [
         ("Segformer", "MiT-N0"),
@@ -71,24 +73,23 @@ def test_rows_differ_by_what_they_leave_uncovered(run):
         < 0
         < differences["fill", "I-SAM2_base minus I-SAM2", ""]["mIoU"][0]
     )
-    assert len(report.wide(table, not_run)) == 9 + 9 and len(
-        report.gains(differences, ("claim", "difference", "backbone"))
-    ) == len(differences)
+    assert len(result.measured()) == len(result.printed()) == 9 and len(result.gains()) == len(differences)
+    assert list(result.gains())[:3] == ["claim", "difference", "backbone"]
 
 
 def test_sam2_alone_is_held_against_the_model_that_fills_it_too(run):
     """Also where that model's own features are not tried."""
-    _, _, differences = tables.segmentor_table(run, replace(QUICK, models=("segformer-n0",)))
+    differences = tables.segmentor_table(run, replace(QUICK, models=("segformer-n0",))).differences
     assert [backbone for claim, _, backbone in differences if claim == "below"] == ["MiT-N1", "MiT-N0"]
 
 
 def test_notes_say_what_was_found(run):
-    _, _, differences = tables.segmentor_table(run, QUICK)
-    few = "\n".join(tables.segmentor_notes(run, QUICK, differences))
+    result = tables.segmentor_table(run, QUICK)
+    few = "\n".join(result.notes)
     assert "too few clips (n = 2)" in few and "holds" not in few
     differences = {
         key: {metric: gain._replace(n=10) for metric, gain in gains.items()}
-        for key, gains in differences.items()
+        for key, gains in result.differences.items()
     }
     notes = "\n".join(tables.segmentor_notes(run, QUICK, differences))
     assert "cover 84.6 %" in notes and "filled by Segformer MiT-N1; by CFFM MiT-B1 in the paper" in notes
@@ -105,21 +106,21 @@ def test_notes_say_what_was_found(run):
 
 def test_features_that_mislead_cost_but_the_bound_stands(run, monkeypatch):
     """A classifier that takes dark for bright in every frame."""
-    right = fit.predicted_classes
+    right = classifiers.predicted_classes
     wrong = lambda *args: {clip: [1 - frame for frame in frames] for clip, frames in right(*args).items()}
-    monkeypatch.setattr(segmentor, "predicted_classes", wrong)
-    table, _, differences = tables.segmentor_table(run, QUICK)
+    monkeypatch.setattr(segmentor_scores, "predicted_classes", wrong)
+    result = tables.segmentor_table(run, QUICK)
+    table = result.table
     assert scores(table)["I-SAM2"] == 0 and scores(table)["TrueLabels-SAM2"] == pytest.approx(100 * 11 / 13)
-    assert "features of SAM 2: right for 0.0 % of the masklets" in "\n".join(
-        tables.segmentor_notes(run, QUICK, differences)
-    )
+    assert "features of SAM 2: right for 0.0 % of the masklets" in "\n".join(result.notes)
 
 
 def test_rows_without_inputs_say_why(run, tmp_path):
     (tmp_path / "data" / "toy" / "weights" / "segformer-n1.safetensors").unlink()
-    fit.fit(run, ["sam"], QUICK.classifier)["sam"].save(fit.weights_file(run, "sam"))
+    fit.fit(run, ["sam"], QUICK.classifier)["sam"].save(classifiers.weights_file(run, "sam"))
     (tmp_path / "sam.safetensors").write_bytes(b"another SAM 2")
-    table, not_run, differences = tables.segmentor_table(run, QUICK)
+    result = tables.segmentor_table(run, QUICK)
+    table, not_run, differences = result.table, result.not_run, result.differences
     assert (
         "other weights of SAM 2" in not_run["I-SAM2", "", ""]
         and not_run["I-SAM2", "", ""] == not_run["I-SAM2_base", "", ""]
@@ -127,9 +128,9 @@ def test_rows_without_inputs_say_why(run, tmp_path):
     assert "no weights data/toy/weights/segformer-n1" in not_run["I-Segformer_base", "MiT-N1", ""]
     assert scores(table)["Segformer MiT-N1"] > 0 and np.isnan(scores(table)["I-SAM2"])
     assert [key[0] for key in differences] == ["trained", "fill"]
-    notes = "\n".join(tables.segmentor_notes(run, QUICK, differences))
+    notes = "\n".join(result.notes)
     assert "features of SAM 2" not in notes and "features of Segformer MiT-N0" in notes
-    record = tables.segmentor_record(run, QUICK)
+    record = result.record
     assert [name for name in record["inputs"] if "isam2-" in name] and record["parameters"][
         "fill"
     ] == "segformer-n1"
@@ -141,28 +142,30 @@ def test_without_the_base_that_fills_only_the_filled_row_is_missing(run, monkeyp
             raise study.NotRun("nobody has it")
         return toy_segmentor.predictions(run, name)
 
-    monkeypatch.setattr(segmentor, "predictions_of", lacking)
-    table, not_run, _ = tables.segmentor_table(run, QUICK)
+    monkeypatch.setattr(segmentor_scores, "predictions_of", lacking)
+    result = tables.segmentor_table(run, QUICK)
+    table, not_run = result.table, result.not_run
     assert not_run["I-SAM2_base", "", ""] == "nobody has it" and ("I-SAM2", "", "") not in not_run
     assert scores(table)["I-Segformer MiT-N1"] > 0
-    table, not_run, _ = tables.segmentor_table(run, replace(QUICK, fill="segformer-n0"))
-    assert ("I-SAM2_base", "", "") not in not_run
+    result = tables.segmentor_table(run, replace(QUICK, fill="segformer-n0"))
+    assert ("I-SAM2_base", "", "") not in result.not_run
 
 
 def test_who_fills(run):
     assert (
-        segmentor.fill_of(run)[0] == "segformer-n1" and segmentor.fill_of(run, "segformer-n0")[2] == "MiT-N0"
+        segmentor_scores.fill_of(run)[0] == "segformer-n1"
+        and segmentor_scores.fill_of(run, "segformer-n0")[2] == "MiT-N0"
     )
-    assert segmentor.fill_of(replace(run, profile=study.PROFILES["vspw"]))[1:] == ("CFFM", "MiT-B1")
+    assert segmentor_scores.fill_of(replace(run, profile=study.PROFILES["vspw"]))[1:] == ("CFFM", "MiT-B1")
     with pytest.raises(ValueError, match="segformer-n0, segformer-n1"):
-        segmentor.fill_of(run, "cffm-b1")
+        segmentor_scores.fill_of(run, "cffm-b1")
 
 
 def test_counts_and_classes_come_from_the_cache(run, monkeypatch):
-    first, _, _ = tables.segmentor_table(run, QUICK)
+    first = tables.segmentor_table(run, QUICK).table
     monkeypatch.setattr("lib.study.scores.count_clip", None)
-    monkeypatch.setattr(fit.isam2, "classify", None)
-    again, _, _ = tables.segmentor_table(run, QUICK)
+    monkeypatch.setattr(classifiers.isam2, "classify", None)
+    again = tables.segmentor_table(run, QUICK).table
     pd.testing.assert_frame_equal(first, again)
 
 
@@ -175,7 +178,7 @@ def test_pictures_of_a_clip(run):
 
 
 def test_figure_has_every_row_once(run):
-    table, _, _ = tables.segmentor_table(run, QUICK)
+    table = tables.segmentor_table(run, QUICK).table
     fig = plots.segmentor(table, "Table 3, toy")
     panel = fig.axes[0]
     assert [ax.get_title() for ax in fig.axes] == ["mIoU", "mBIoU", "mVC8", "mVC16"]
@@ -202,7 +205,8 @@ def test_encoders_of_the_papers_method_unless_others_are_asked_for(run):
     assert fit.models_of(mixed, ("segformer-n1", "cffm-n0")) == [models[2], models[1]]
     with pytest.raises(ValueError, match="got tv3s-b1"):
         fit.models_of(mixed, ("tv3s-b1",))
-    table, not_run, _ = tables.segmentor_table(mixed, replace(QUICK, models=("segformer-n0",)))
+    result = tables.segmentor_table(mixed, replace(QUICK, models=("segformer-n0",)))
+    table, not_run = result.table, result.not_run
     rows = list(dict.fromkeys(zip(table.method, table.backbone)))
     assert rows[:4] == [
         ("Segformer", "MiT-N0"),

@@ -63,8 +63,8 @@ def run(tmp_path, monkeypatch):
     files = {c.name: tmp_path / c.name for c in clips}
     monkeypatch.setattr(paths, "CACHE", tmp_path)
     monkeypatch.setattr(tables_where, "predictions_of", predictions_of)
-    monkeypatch.setattr(tables_where, "cut", lambda run, settings: {settings[0]: files})
-    monkeypatch.setattr(tables_where, "masklets_of", lambda run, clip, settings: empty[clip.name])
+    monkeypatch.setattr(tables_where, "masklet_paths", lambda run: files)
+    monkeypatch.setattr(tables_where, "masklets_of", lambda run, clip: empty[clip.name])
     monkeypatch.setattr("lib.tables.refiner.read_masklets", lambda path: empty[path.name])
     profile = PROFILES["mini"].__class__(
         "toy",

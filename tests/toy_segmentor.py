@@ -11,8 +11,9 @@ from lib.clips.clip import Clip, Dataset, Predictions
 from lib.clips.datasets import VSPW_CLASSES
 from lib.files import digest
 from lib.masklets import FrameMasklets, Masklets, as_text
-from lib.study import classifiers as fit
+from lib.study import classifiers
 from lib.study import features as encoders
+from lib.study import fitting as fit
 from lib.study import segment as segmenting
 from lib.study.profiles import Profile
 
@@ -53,7 +54,7 @@ def masks(picture):
     return np.stack([(picture[..., 0] == 0) & below, (picture[..., 0] > 0) & below])
 
 
-def cut(job):
+def segment_clip(job):
     clip, _, files, *_ = job
     for settings, path in files.items():
         frames = []
@@ -81,7 +82,7 @@ def make(tmp_path, monkeypatch, models=MODELS):
             encoded.append(name)
             return np.stack([i[:, :, 0].astype(np.float32)[None] * (1, -1)[name == "sam"] for i in images])
 
-        return isam2.Encoder(name, digest(fit._weights(run, name)), encode)
+        return isam2.Encoder(name, digest(fit.encoder_weights(run, name)), encode)
 
     (tmp_path / "sam.safetensors").write_bytes(b"one")
     (tmp_path / "data" / "toy" / "weights").mkdir(parents=True)
@@ -90,9 +91,10 @@ def make(tmp_path, monkeypatch, models=MODELS):
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     monkeypatch.setattr(paths, "EMBEDDED", tmp_path / "data")
-    monkeypatch.setattr(segmenting, "_cut", cut)
+    monkeypatch.setattr(segmenting, "_segment_clip", segment_clip)
     monkeypatch.setattr(fit, "load_cached_sam", lambda checkpoint: None)
-    monkeypatch.setattr(fit, "_encoder", encoder)
+    monkeypatch.setattr(fit, "encoder_of", encoder)
+    monkeypatch.setattr(classifiers, "encoder_of", encoder)
     monkeypatch.setattr(fit, "train_split", lambda run: dataset("train", 6, 4))
     monkeypatch.setattr(encoders, "proposals", lambda model: masks)
     run = study.Study(

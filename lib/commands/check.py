@@ -9,7 +9,6 @@ from ..clips.datasets import read_dataset
 from ..clips.errors import DataError, DataMissingError
 from ..clips.folders import read_predictions
 from ..config import MaskletSettings
-from ..mini import stand_in as panoptic_stand_in
 from ..sam.checkpoints import MICRO_WEIGHTS, OFFICIAL
 from ..study.predictions import weights_file
 from ..study.profiles import PROFILES, Profile
@@ -97,7 +96,7 @@ def _sam(profile: Profile) -> Finding:
 
 def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> tuple[bool, str]:
     """Find a base model's predictions or weights, where `lib.study.predictions.predictions_of` looks for them."""
-    base = name.removeprefix(panoptic_stand_in.PREFIX)
+    base = profile.segmentor_of(name)
     folder, weights = paths.DATA / "predictions" / profile.name / name, weights_file(profile, name)
     if folder.is_dir():
         try:
@@ -116,7 +115,7 @@ def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> 
         return True, f"{weights}: weights" + (
             " of the segmentor that the stand-in is made of" if base != name else ""
         )
-    if known and profile.name == "camvid":
+    if known and profile.training_steps:
         try:
             return (
                 True,

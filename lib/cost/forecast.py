@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import cost as rooms
 from .. import masklets as masklet_files
-from .. import paths
+from .. import paths, sam
 from ..clips.clip import Clip
 from ..clips.errors import DataError
 from ..config import MaskletSettings, batch_size
-from .flops import Flops, Rate, calibrate, flops_of, size_of
+from .flops import Flops, Rate, flops_of, size_of
 
 STAGES = ("encoder", "proposals", "tracking", "vote")
-# Masklets a frame where none were ever cut. Assumptions: for micro what `lib.mini.training.quality` counts on thirty
+# Masklets a frame of clips that were never segmented. Assumptions: for micro what `lib.mini.training.quality` counts on thirty
 # drawn clips; for real scenes and released
 # models the 60 objects between the 40 and 140 that the paper's 3.5 and 1.1 frames/s on an A100 leave room for
 # at 28 % of its peak.
@@ -42,11 +43,11 @@ class Cost:
 
 def window_lengths(lengths: Sequence[int], window: int) -> Counter:
     """Count the windows of clips by their number of frames: {frames: windows}."""
-    found = Counter()
+    windows = Counter()
     for frames in lengths:
-        found[window] += frames // window
-        found[frames % window] += 1
-    return Counter({frames: n for frames, n in found.items() if frames and n})
+        windows[window] += frames // window
+        windows[frames % window] += 1
+    return Counter({frames: n for frames, n in windows.items() if frames and n})
 
 
 def object_gflop(flops: Flops, length: int) -> float:
@@ -77,7 +78,7 @@ def predict_cost(
         size: H, W of the frames.
         sam: checkpoint name of `lib.sam.load`.
         masklets: expected per frame, as `expected_masklets` says.
-        rate: of the machine, as `lib.cost.flops.calibrate` measures it.
+        rate: of the machine, as `lib.cost.rate.calibrate` measures it.
 
     The FLOP are those of stock sam2: a tracker that shares work between objects does fewer.
     Proposals are taken to enlarge all three masks of every click, which is the worst case.
@@ -135,9 +136,9 @@ def _memory(
     """
     tokens, quarter = (flops.image_px // 16) ** 2, (flops.image_px // 4) ** 2
     clicks, batch = min(clicks_per_batch, settings.grid**2), min(masklets, objects_per_batch)
-    kept = min(window, 1 + max(flops.n_memories, flops.n_pointers))
+    n_remembered = min(window, 1 + max(flops.n_memories, flops.n_pointers))
     # bfloat16, and float32 of where they are
-    memories = masklets * kept * tokens * flops.memory_width * (2 + 4)
+    memories = masklets * n_remembered * tokens * flops.memory_width * (2 + 4)
     per_object = 4 * (
         5 * min(window, flops.n_memories) * tokens * flops.width
         + 10 * tokens * flops.width
@@ -155,37 +156,39 @@ def _memory(
 def expected_masklets(
     sam: str, settings: MaskletSettings, profile: str = "", most_clips: int = 8
 ) -> tuple[float, str]:
-    """Say how many masklets a frame to expect, and from what: the mean of clips that a profile's cache
-    holds under the same settings, else an assumption."""
-    cut = []
+    """Return the expected number of masklets a frame, and where it comes from: the mean of clips that a
+    profile's cache holds under the same settings, else an assumption."""
+    means = []
     for path in sorted((paths.CACHE / profile / "masklets").glob("*.json")) if profile else ():
         try:
-            found = masklet_files.read(path)
+            masklets = masklet_files.read(path)
         except DataError:  # a cache is never needed
             continue
-        if found.settings == settings and len(found):
-            cut.append(np.mean([len(frame.ids) for frame in found.frames]))
-        if len(cut) == most_clips:
+        if masklets.settings == settings and len(masklets):
+            means.append(np.mean([len(frame.ids) for frame in masklets.frames]))
+        if len(means) == most_clips:
             break
-    if cut:
-        return float(np.mean(cut)), f"mean of {len(cut)} clips in the cache"
+    if means:
+        return float(np.mean(means)), f"mean of {len(means)} clips in the cache"
     return ASSUMED.get(sam, ASSUMED_RELEASED), "assumed"
 
 
-def expectation(clips: Sequence[Clip], settings: MaskletSettings, sam: str, profile: str = "") -> list[str]:
+def expectation(
+    clips: Sequence[Clip], settings: MaskletSettings, checkpoint: str, profile: str = ""
+) -> list[str]:
     """Say in a few lines what a profile's clips will cost on this machine; takes seconds, needs no
     weights."""
-    from ..sam.models import has_gpu
-
-    size, (masklets, source) = clips[0].size, expected_masklets(sam, settings, profile)
-    rate = calibrate(sam, size)
-    cost = predict_cost([len(clip) for clip in clips], size, settings, sam, masklets, rate, on_gpu=has_gpu())
-    small = sam == "micro" and not has_gpu()  # then clips are cut in parallel, a process each
+    size, (masklets, source) = clips[0].size, expected_masklets(checkpoint, settings, profile)
+    rate, on_gpu = rooms.calibrate(checkpoint, size), sam.has_gpu()
+    cost = predict_cost(
+        [len(clip) for clip in clips], size, settings, checkpoint, masklets, rate, on_gpu=on_gpu
+    )
+    small = checkpoint == "micro" and not on_gpu  # then clips are segmented in parallel, a process each
     where = (
         f"in each of {min(len(clips), os.cpu_count())} processes"
         if small
         else "on the GPU"
-        if has_gpu()
+        if on_gpu
         else "of the process"
     )
     shares = ", ".join(f"{stage} {100 * s / cost.total_s:.0f} %" for stage, s in cost.seconds.items())
@@ -193,23 +196,23 @@ def expectation(clips: Sequence[Clip], settings: MaskletSettings, sam: str, prof
     return [
         f"frames: {cost.frames} in {len(clips)} clips of {size[0]}x{size[1]}",
         f"masklets: about {masklets:.0f} a frame ({source}); window {settings.window}, grid {settings.grid}x{settings.grid}",
-        f"time: about {duration(cost.total_s)} to cut all clips once, for all base models ({shares}), estimated from {tflop:,.0f} TFLOP at {rate.how}",
+        f"time: about {duration(cost.total_s)} to segment all clips once, for all base models ({shares}), estimated from {tflop:,.0f} TFLOP at {rate.how}",
         f"memory: about {cost.memory_bytes / 1e9:.1f} GB {where}, estimated within a factor of two",
     ]
 
 
 def forecast(
-    sam,
+    model,
     clips: Sequence[Clip],
     settings: MaskletSettings,
     *,
     autocast: bool = False,
     objects_per_batch: int | None = None,
 ) -> str:
-    """Say in one line what to expect of cutting clips with a loaded model."""
-    name = size_of(sam)
+    """Say in one line what to expect of segmenting clips with a loaded model."""
+    name = size_of(model)
     size, (masklets, source) = clips[0].size, expected_masklets(name, settings)
-    rate = calibrate(name, size, str(sam.device), autocast)
+    rate = rooms.calibrate(name, size, str(model.device), autocast)
     cost = predict_cost(
         [len(clip) for clip in clips],
         size,
@@ -218,10 +221,10 @@ def forecast(
         masklets,
         rate,
         objects_per_batch=objects_per_batch,
-        on_gpu=sam.device.type == "cuda",
+        on_gpu=model.device.type == "cuda",
     )
     return (
-        f"{cost.frames} frames in {len(clips)} clips to cut: about {duration(cost.total_s)} and {cost.memory_bytes / 1e9:.1f} GB "
+        f"{cost.frames} frames in {len(clips)} clips to segment: about {duration(cost.total_s)} and {cost.memory_bytes / 1e9:.1f} GB "
         f"with {masklets:.0f} masklets a frame ({source}), at {rate.how}"
     )
 

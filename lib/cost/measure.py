@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
+from pycocotools import mask as coco
 
 from ..clips.clip import Clip
 from ..config import MaskletSettings, batch_size
 from ..metrics import count_clip
 from ..refiner import refine_frame
+from ..sam import pixels
+from ..sam import track as tracker
 from .forecast import STAGES
 
 TIMED = (*STAGES, "metrics")
@@ -54,68 +58,55 @@ def measure(
         `vote` reading those and painting.
     Raises: ValueError if `n_objects` is not 1 or more.
     """
-    import torch
-
-    from ..sam import pixels
-    from ..sam import track as tracker
-
     if n_objects is not None and n_objects < 1:
         raise ValueError(f"Expected `n_objects` to be 1 or more, but got {n_objects!r}.")
     length, refined, truths = min(settings.window, len(clip)), [], []
     reset_peak()
     begun = now()
     with torch.inference_mode():
-        found = Measured(length, 0)
+        timed = Measured(length, 0)
         for t in range(length):
             if t == 0:
-                with found.stage("proposals"):
+                with timed.stage("proposals"):
                     candidates = tracker.propose(sam, clip.image(0), [settings])
                     chosen, rles = tracker.select(candidates, settings), candidates.rles
                 if n_objects:
                     chosen, rles = list(range(n_objects)), grid_cells(n_objects, clip.size)
-                group, found.masklets = (
+                group, timed.masklets = (
                     tracker.Group(sam, 0, length, chosen, rles, batch_size(sam.device.type))
                     if chosen
                     else None,
                     len(chosen),
                 )
-            with found.stage("encoder"):
+            with timed.stage("encoder"):
                 encoded = tracker.encode(
                     sam, pixels.as_video_predictor(clip.image(t), sam.image_size).to(sam.device)
                 )
-            with found.stage("tracking"):
+            with timed.stage("tracking"):
                 masks = group.rles(t, length, encoded, clip.size) if group else []
-            with found.stage("vote"):
+            with timed.stage("vote"):
                 truths.append(clip.truth(t))
                 refined.append(refine_frame(truths[t], _decoded(masks, clip.size)))
-    with found.stage("metrics"):
+    with timed.stage("metrics"):
         count_clip(clip.name, truths, refined, n_classes)
-    found.whole_s, found.peak_bytes = now() - begun, read_peak()
-    return found
+    timed.whole_s, timed.peak_bytes = now() - begun, read_peak()
+    return timed
 
 
 def _decoded(rles: list[dict], size: tuple[int, int]) -> np.ndarray:
-    from pycocotools import mask as coco
-
     return coco.decode(rles).transpose(2, 0, 1).astype(bool) if rles else np.zeros((0, *size), bool)
 
 
 def grid_cells(n: int, size: tuple[int, int]) -> list[dict]:
     """Cut a frame of H x W pixels into a grid of n cells or more; return the first n as RLE."""
-    import torch
-
-    from ..sam.pixels import encode_rles
-
     side = int(np.ceil(np.sqrt(n)))
     rows, columns = (np.arange(length) * side // length for length in size)
     cells = rows[:, None] * side + columns
-    return encode_rles(torch.from_numpy(np.stack([cells == i for i in range(n)])))
+    return pixels.encode_rles(torch.from_numpy(np.stack([cells == i for i in range(n)])))
 
 
 def now() -> float:
     """The time when all that was asked of the GPU is done."""
-    import torch
-
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -124,8 +115,6 @@ def now() -> float:
 def reset_peak() -> None:
     """Let the peak memory start from what is held now: of the GPU if there is one, else of the process,
     where Linux allows it."""
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         return torch.cuda.reset_peak_memory_stats()
@@ -139,8 +128,6 @@ def reset_peak() -> None:
 
 def read_peak() -> float:
     """Return the peak memory in bytes since `reset_peak`, NaN where the system does not tell."""
-    import torch
-
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated())
     try:

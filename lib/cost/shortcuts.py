@@ -6,8 +6,9 @@ from dataclasses import asdict, replace
 
 import pandas as pd
 
+from .. import sam
 from ..clips.clip import Clip
-from ..config import MaskletSettings, Shortcuts
+from ..config import Shortcuts
 from ..masklets import FrameMasklets, Masklets
 from ..refiner import refine_clip
 from ..sam.checkpoints import weights_of
@@ -22,17 +23,14 @@ FRAMES = 18  # of the example clip; the VSPW script leaves out clips of 16 or fe
 
 
 def shortcuts_table(
-    study: Study,
-    settings: MaskletSettings = MaskletSettings(),
-    tried: Sequence[Shortcuts] | None = None,
-    frames: int = FRAMES,
+    study: Study, tried: Sequence[Shortcuts] | None = None, frames: int = FRAMES
 ) -> tuple[pd.DataFrame, str]:
-    """Cut the first frames of the example clip exactly and by each shortcut, refine its base model's
+    """Segment the first frames of the example clip exactly and by each shortcut, refine its base model's
     predictions, and score them.
 
     Args: tried: None for a half of the input size, for one memory, and for every second frame.
     Returns: a row for the base model, for exact masklets and for each shortcut, all cells text: seconds to
-        cut a frame, times faster than exact, and scores in percent. And a note on what it was measured.
+        segment a frame, times faster than exact, and scores in percent. And a note on what it was measured.
     """
     try:
         clip, model, base = example(study)
@@ -49,8 +47,8 @@ def shortcuts_table(
         tried = Shortcuts(input_px=half_px), Shortcuts(memories=1), Shortcuts(every=2)
     for shortcuts in (Shortcuts(), *tried):
         name = ", ".join(f"{key} = {value}" for key, value in shortcuts.taken.items()) or "exact"
-        found, seconds[name] = _cut(study, clip, settings, shortcuts)
-        labels[name] = list(refine_clip(labels["base model"], found))
+        masklets, seconds[name] = _segment_timed(study, clip, shortcuts)
+        labels[name] = list(refine_clip(labels["base model"], masklets))
     scores, taken = compare(study, clip, labels), pd.Series(seconds)
     table = pd.concat(
         [(taken / len(clip)).rename("s a frame"), (taken["exact"] / taken).rename("times faster"), scores],
@@ -65,25 +63,27 @@ def shortcuts_table(
     ), note
 
 
-def _cut(study: Study, clip: Clip, settings: MaskletSettings, shortcuts: Shortcuts) -> tuple[Masklets, float]:
-    """Cut a clip by the clock, or find that in the cache; return the masklets and the seconds they took."""
+def _segment_timed(study: Study, clip: Clip, shortcuts: Shortcuts) -> tuple[Masklets, float]:
+    """Return the masklets of a clip and the seconds that they took, cached."""
+    settings = study.settings
 
     def work() -> dict:
-        from .. import sam
-
         keep_memory()
         model = sam.load(study.checkpoint, shortcuts=shortcuts)
         # the first run of a process allocates
         segment(model, replace(clip, frames=clip.frames[:2]), settings)
         begun = time.perf_counter()
-        found = segment(model, clip, settings, every=shortcuts.every)
-        return {"seconds": time.perf_counter() - begun, "frames": [asdict(frame) for frame in found.frames]}
+        masklets = segment(model, clip, settings, every=shortcuts.every)
+        return {
+            "seconds": time.perf_counter() - begun,
+            "frames": [asdict(frame) for frame in masklets.frames],
+        }
 
-    kept = study.kept(
+    cached = study.cached(
         "shortcuts", [*timed_on(study, clip), asdict(settings), asdict(shortcuts)], work, "shortcuts"
     )
     frames = tuple(
         FrameMasklets(frame["start"], *(tuple(frame[key]) for key in ("ids", "rles", "iou", "stability")))
-        for frame in kept["frames"]
+        for frame in cached["frames"]
     )
-    return Masklets(clip.name, clip.size, settings, frames), kept["seconds"]
+    return Masklets(clip.name, clip.size, settings, frames), cached["seconds"]

@@ -4,9 +4,10 @@ not DVIS, DVIS++ or CAVIS.
 A per-frame base segmentor gives the classes; the connected parts of a thing class are its instances, linked
 from frame to frame by overlap; pixels of which the segmentor is unsure, and specks, are left void. It writes
 the very form that DVIS writes, so that rows of real models take the same way.
+
+Whoever changes what it predicts raises its version in `lib.study.cache`.
 """
 
-import hashlib
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,6 @@ from ..progress import progress
 from . import tubes
 from .tubes import THINGS, Tubes
 
-PREFIX = "stand-in-"  # "stand-in-segformer-n1" is made of segformer-n1
 SCALE = (427, 240)  # long, short side in pixels that a frame is fitted into, as the segmentor was trained
 UNSURE = 0.5  # where the largest class probability is below, nothing is predicted
 SPECK_FRAC = 0.0005  # of the frame; smaller parts of things are left void
@@ -47,22 +47,22 @@ def predict(model, dataset: Dataset, out: Path) -> bool:
 
 def predict_clip(model, clip: Clip, folder: Path) -> list[dict]:
     """Write one clip's frames; return its list of `{file_name, segments_info}`."""
-    (height, width), found, stuff, frames = clip.size, Tubes(), {}, []
+    (height, width), segments, stuff, frames = clip.size, Tubes(), {}, []
     # the segments are found at half size, at a quarter of the cost
     last = np.zeros((-(-height // 2), -(-width // 2)), np.uint16)
     for t in progress(range(len(clip)), desc=f"{clip.name}, stand-in", total=len(clip)):
-        last = link(found, stuff, last, _unsure_as_void(model, clip.image(t), last.shape))
+        last = link(segments, stuff, last, _unsure_as_void(model, clip.image(t), last.shape))
         name = f"{clip.frames[t]}.png"
         full = cv2.resize(last, (width, height), interpolation=cv2.INTER_NEAREST)
-        frames.append({"file_name": name, "segments_info": found.write(folder / name, full)})
+        frames.append({"file_name": name, "segments_info": segments.write(folder / name, full)})
     return frames
 
 
-def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def link(segments: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Number the segments of a frame.
 
     Args:
-        found, stuff: the clip's tubes so far, and {class: number} of those of stuff; both grow.
+        segments, stuff: the clip's tubes so far, and {class: number} of those of stuff; both grow.
         last: (H, W) uint16, tube numbers of the frame before, 0 where void.
         classes: (H, W) uint8, class ids or VOID.
 
@@ -78,14 +78,14 @@ def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndar
             sized = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= SPECK_FRAC * classes.size) + 1
             parts += [(int(c), labels == i, int(stats[i, cv2.CC_STAT_AREA])) for i in sized]
         else:
-            numbers[mask] = stuff.get(c) or stuff.setdefault(c, found.new(int(c)))
+            numbers[mask] = stuff.get(c) or stuff.setdefault(c, segments.new(int(c)))
     area, pairs = np.bincount(last.ravel()), []
     for i, (c, mask, size) in enumerate(parts):
         shared = np.bincount(last[mask])
         pairs += [
             (shared[n] / (area[n] + size - shared[n]), i, n)
             for n in np.flatnonzero(shared)
-            if n and found.classes[n] == c
+            if n and segments.classes[n] == c
         ]
     mine, taken = {}, set()
     for iou, i, n in sorted(pairs, reverse=True):
@@ -93,7 +93,7 @@ def link(found: Tubes, stuff: dict[int, int], last: np.ndarray, classes: np.ndar
             mine[i] = n
             taken.add(n)
     for i, (c, mask, _) in enumerate(parts):
-        numbers[mask] = mine[i] if i in mine else found.new(c)
+        numbers[mask] = mine[i] if i in mine else segments.new(c)
     return numbers
 
 
@@ -114,8 +114,3 @@ def _unsure_as_void(model, image: np.ndarray, size: tuple[int, int]) -> np.ndarr
             .numpy()
         )
     return np.where(sure < UNSURE, VOID, labels).astype(np.uint8)
-
-
-def version() -> str:
-    """Name what the stand-in does, so that a change of it is no hit in a cache."""
-    return hashlib.sha256(Path(__file__).read_bytes() + Path(tubes.__file__).read_bytes()).hexdigest()[:12]

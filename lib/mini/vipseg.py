@@ -4,7 +4,6 @@ form at 720 lines.
 Too large for the repository, so they are drawn into the cache when first opened.
 """
 
-import hashlib
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +14,7 @@ from PIL import Image
 
 from ..config import VOID
 from ..files import write_json
-from . import scenes, sprites, tubes
+from . import tubes
 from .scenes import CLASS_ID, SEEDS, Look, make_scene, render
 from .tubes import THINGS, Tubes
 
@@ -33,18 +32,12 @@ N_CLIPS, N_FRAMES = 4, 18  # more than 16 frames, or the VSPW protocol leaves a 
 JPEG_QUALITY = 90
 
 
-def folder(cache: Path) -> Path:
-    """Name the clips by what draws them, so that they are drawn anew when that changes."""
-    sources = (
-        b"".join(Path(module.__file__).read_bytes() for module in (scenes, sprites, tubes))
-        + Path(__file__).read_bytes()
-    )
-    return cache / f"clips_{hashlib.sha256(sources).hexdigest()[:12]}"
+def draw(root: Path, n_clips: int = N_CLIPS, n_frames: int = N_FRAMES) -> Path:
+    """Return the folder `root` with the clips; render them if it is not there.
 
-
-def draw(cache: Path, n_clips: int = N_CLIPS, n_frames: int = N_FRAMES) -> Path:
-    """Return the folder with the clips, in `cache`; draw them if they are not there."""
-    root = folder(cache)
+    Whoever changes what is rendered raises its version in `lib.study.cache`, which is part of the folder's
+    name.
+    """
     if not root.is_dir():
         with tubes.whole(root) as part:
             write_vipseg(part, n_clips, n_frames)
@@ -82,12 +75,12 @@ def _write_clip(job: tuple[Path, str, int, int, Look]) -> tuple[dict, dict]:
     """Draw one clip; return its entries of `videos` and `annotations`."""
     root, name, seed, n_frames, look = job
     scene = make_scene(seed, look, n_frames)
-    found, stuff = Tubes(), {}
+    segments, stuff = Tubes(), {}
     number_of = np.array(
         [
-            found.new(CLASS_ID[kind])
+            segments.new(CLASS_ID[kind])
             if kind in THINGS
-            else stuff.get(kind) or stuff.setdefault(kind, found.new(CLASS_ID[kind]))
+            else stuff.get(kind) or stuff.setdefault(kind, segments.new(CLASS_ID[kind]))
             for kind in scene.classes
         ]
     )
@@ -99,12 +92,12 @@ def _write_clip(job: tuple[Path, str, int, int, Look]) -> tuple[dict, dict]:
         picture = Image.fromarray(enlarge(image, nearest=False))
         picture.save(root / "images" / name / f"{stem}.jpg", quality=JPEG_QUALITY)
         numbers = enlarge(np.where(labels == VOID, 0, number_of[regions]).astype(np.uint8), nearest=True)
-        segments = found.write(root / "panomasksRGB" / name / f"{stem}.png", numbers)
+        written = segments.write(root / "panomasksRGB" / name / f"{stem}.png", numbers)
         images.append(
             {"id": stem, "width": picture.width, "height": picture.height, "file_name": f"{stem}.png"}
         )
-        kept = [
-            {key: segment[key] for key in ("id", "category_id", "iscrowd", "area")} for segment in segments
+        described = [
+            {key: segment[key] for key in ("id", "category_id", "iscrowd", "area")} for segment in written
         ]
-        frames.append({"image_id": stem, "file_name": f"{stem}.png", "segments_info": kept})
+        frames.append({"image_id": stem, "file_name": f"{stem}.png", "segments_info": described})
     return {"video_id": name, "images": images}, {"video_id": name, "annotations": frames}

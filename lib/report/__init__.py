@@ -6,7 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "text": ["COLUMNS", "METRICS", "gains", "markdown", "read_table", "wide"],
-        "table": ["save"],
         "png": ["save_figure", "write_together"],
         "pages": ["profile_readme", "profile_sections"],
     },

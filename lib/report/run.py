@@ -5,127 +5,31 @@ import multiprocessing
 import os
 import re
 import shutil
-import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 
-from .. import paths
 from ..clips.errors import DataMissingError, problem
 from ..files import replacing
 from ..paths import REPORTS, ROOT
-from ..progress import quiet
 from ..study.profiles import PROFILES
 from ..workers import end_with_parent
+from .execute import execute, execute_into, runners_world, sweep
 from .html import write_page
-from .notebooks import (
-    INJECTED,
-    KERNEL,
-    check_parameters,
-    find_notebooks,
-    read_parameters,
-    report_folder,
-    strip,
-)
+from .notebooks import INJECTED, check_parameters, find_notebooks, read_parameters, report_folder
 from .pages import profile_readme
 
 logger = logging.getLogger(__name__)
 
-START_TIMEOUT_S = 300  # for a kernel on a busy machine
-
 
 class RunError(RuntimeError):
     """Some notebooks failed; the message names them."""
-
-
-@contextmanager
-def _environment(reports: Path) -> Iterator[None]:
-    """Give kernels the runner's own Python, `lib` and folders, and keep Jupyter's and the debugger's
-    warnings out of outputs."""
-    python_path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    values = {
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # or a warning about frozen modules
-        "JUPYTER_PLATFORM_DIRS": "1",  # or a deprecation warning
-        "JUPYTER_PREFER_ENV_PATH": "1",  # or a python3 kernel in the user's home comes first
-        "PYTHONPATH": os.pathsep.join(python_path),
-        "SAM2VSS_REPORTS": str(reports),
-        "SAM2VSS_DATA": str(paths.DATA.resolve()),  # kernels have another working directory
-        "SAM2VSS_CACHE": str(paths.CACHE.resolve()),
-    }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute a notebook into another file; if a cell fails, that file shows where."""
-    logger.info("%s: started", path.name)
-    papermill.execute_notebook(
-        # papermill formats paths
-        *(str(name).replace("{", "{{").replace("}", "}}") for name in (path, output)),
-        parameters=dict(parameters),
-        kernel_name=KERNEL["name"],
-        cwd=str(cwd),
-        start_timeout=START_TIMEOUT_S,
-        progress_bar=False if quiet() else {"desc": path.stem},
-        coalesce_streams=True,
-        # or the kernel logs its transport at every start and, now and then, the interrupt that ends it
-        extra_arguments=["--log-level=CRITICAL"],
-    )
-    notebook = nbformat.read(output, as_version=4)
-    if any(found.output_type == "error" for cell in notebook.cells for found in cell.get("outputs", [])):
-        raise RuntimeError("stopped before its end by sys.exit")  # papermill lets an exit without a code pass
-    nbformat.write(strip(notebook), output)
-    logger.info("%s: done", path.name)
-
-
-def _replace_folder(new: Path, folder: Path) -> None:
-    """Put a finished folder in the place of an earlier one, whole, so that no two runs mix."""
-    old = new.with_suffix(".old")
-    if folder.exists():
-        os.replace(folder, old)
-    try:
-        os.replace(new, folder)
-    except BaseException:
-        if old.exists():
-            os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _report(path: Path, folder: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute a notebook into a report folder, which is replaced on success and gets failed.ipynb
-    otherwise."""
-    part = folder.with_name(f".{folder.name}.{socket.gethostname()}-{os.getpid()}.part")
-    part.mkdir(parents=True)
-    executed = part / "notebook.ipynb"
-    try:
-        # The working directory is the report itself and `out` is ".": no path of this machine gets into the
-        # saved notebook.
-        _execute(path, executed, part, {**parameters, "out": "."})
-        _replace_folder(part, folder)
-    except Exception:
-        if executed.exists():
-            folder.mkdir(exist_ok=True)
-            os.replace(executed, folder / "failed.ipynb")
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _attempt(work: Callable[[Path], None], path: Path) -> str:
@@ -189,21 +93,8 @@ def _each(chosen: Sequence[Path], work: Callable[[Path], None], jobs: int, threa
     return [line for line in lines if line]
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the half-written reports of runs that were killed on this machine."""
-    if os.name != "posix":  # elsewhere one cannot ask like this
-        return
-    for part in folder.glob(f".*.{socket.gethostname()}-*.part"):
-        try:
-            os.kill(int(part.stem.rpartition("-")[2]), 0)  # signal 0 only asks whether the process is there
-        except ProcessLookupError:
-            shutil.rmtree(part, ignore_errors=True)
-        except (OSError, ValueError):  # somebody else's
-            continue
-
-
 def _run_one(folder: Path, parameters: Mapping[Path, Mapping[str, Any]], path: Path) -> None:
-    _report(path, folder / report_folder(path), parameters[path])
+    execute_into(path, folder / report_folder(path), parameters[path])
 
 
 def run(
@@ -254,8 +145,8 @@ def run(
     values = {
         path: {**base, **{name: given[name] for name in given if name in known[path]}} for path in known
     }
-    _sweep(folder)
-    with _environment(folder.parent):
+    sweep(folder)
+    with runners_world(folder.parent):
         failures = _each(
             list(known),
             partial(_run_one, folder, values),
@@ -273,7 +164,7 @@ def run(
 def _refresh_one(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         executed = Path(folder, path.name)
-        _execute(path, executed, path.parent, {})
+        execute(path, executed, path.parent, {})
         with replacing(path) as part:
             shutil.copyfile(executed, part)
 
@@ -296,7 +187,7 @@ def refresh(
             raise ValueError(
                 f'{path}: expected the defaults `profile = "mini"`, `data = ""` and `out = ""`, but found {defaults}.'
             )
-    with _environment(REPORTS.resolve()):
+    with runners_world(REPORTS.resolve()):
         failures = _each(chosen, _refresh_one, jobs, _threads("mini", "", jobs))
     if failures:
         raise RunError(

@@ -173,25 +173,29 @@ def markdown(
         page += [*_pipe_table(wide(ran, {}).drop(columns="note")), ""]
         if set(ran["metric"]) <= set(METRICS):
             page += [f"In percent. {_about_intervals(ran)}", ""]
-    if not_run:
-        printed = wide(rest[rest["paper"].notna()], {})
-        columns = {f"{metric} (paper)": metric for metric in metrics_of(rest)}
-        page += ["## " + ("Printed in the paper, not run here" if len(printed) else "Not run here"), ""]
-        if len(printed):
-            kept = [name for name in printed.columns if name in LABELS or name in columns]
-            page += [*_pipe_table(printed[kept].rename(columns=columns)), ""]
-        reasons: dict[str, list[Row]] = {}
-        for row in dict.fromkeys(rows_of(rest)):
-            reasons.setdefault(escape(not_run[row]), []).append(row)
-        page += [
-            "Why not:",
-            "",
-            *(f"- {why.rstrip('.')}: {escape(_list_rows(rows))}." for why, rows in reasons.items()),
-            "",
-        ]
+    page += _not_run_section(rest, not_run) if not_run else []
     if notes:
         page += ["## Notes", "", *(f"- {escape(note)}" for note in notes), ""]
     return "\n".join(page)
+
+
+def _not_run_section(rest: pd.DataFrame, not_run: Mapping[Row, str]) -> list[str]:
+    """Write what the paper prints for rows that were not run, and why they were not."""
+    printed = wide(rest[rest["paper"].notna()], {})
+    columns = {f"{metric} (paper)": metric for metric in metrics_of(rest)}
+    section = ["## " + ("Printed in the paper, not run here" if len(printed) else "Not run here"), ""]
+    if len(printed):
+        columns_shown = [name for name in printed.columns if name in LABELS or name in columns]
+        section += [*_pipe_table(printed[columns_shown].rename(columns=columns)), ""]
+    reasons: dict[str, list[Row]] = {}
+    for row in dict.fromkeys(rows_of(rest)):
+        reasons.setdefault(escape(not_run[row]), []).append(row)
+    return section + [
+        "Why not:",
+        "",
+        *(f"- {why.rstrip('.')}: {escape(_list_rows(rows))}." for why, rows in reasons.items()),
+        "",
+    ]
 
 
 def as_csv(table: pd.DataFrame) -> str:

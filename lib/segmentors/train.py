@@ -22,8 +22,8 @@ from ..clips.errors import DataError, problem
 from ..config import VOID
 from ..files import replacing
 from ..progress import progress
-from . import MODELS, build, known, start_from
 from .crops import Frames, make_batch
+from .models import MODELS, build, known, start_from
 from .predict import normalise
 
 logger = logging.getLogger(__name__)

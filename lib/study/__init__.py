@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "study": ["NotRun", "Study", "find_clip", "open_study"],
         "profiles": ["PROFILES", "Profile"],
-        "segment": ["masklets_of", "read_masklets"],
+        "segment": ["masklet_paths", "masklets_of", "read_masklets", "segment_clips"],
         "predictions": ["example", "predictions_of"],
         "scores": ["ballots", "compare", "score"],
     },

@@ -27,6 +27,12 @@ class Profile:
     fit_clips: int = 0
     # (name of `lib.segmentors.build`, method, backbone) of the base models
     models: tuple[tuple[str, str, str], ...] = ()
+    # (name of a model, name of the segmentor that it is made of) of models that stand in for panoptic ones
+    stand_ins: tuple[tuple[str, str], ...] = ()
+    # base models without weights are trained on the train split, for so many steps; 0: they are not
+    training_steps: int = 0
+    draws_train: bool = False  # its train split is rendered into the cache when first needed
+    of_paper: bool = False  # the numbers of the paper's Tables 1 and 3 to 7 were measured on it
 
     def __post_init__(self):
         require(
@@ -40,6 +46,10 @@ class Profile:
     def home(self) -> Path:
         """The folder of its weights, and of its clips unless those are given at run time."""
         return paths.EMBEDDED / self.root if self.root else paths.DATA / self.name
+
+    def segmentor_of(self, name: str) -> str:
+        """Name the segmentor whose weights a base model needs: its own, unless it is a stand-in."""
+        return dict(self.stand_ins).get(name, name)
 
 
 _PAPER_MODELS = tuple(
@@ -77,6 +87,7 @@ PROFILES = {
             cross="mini-vipseg",
             ablation_clips=1,
             fit_clips=60,
+            draws_train=True,
             models=_MINI_MODELS,
         ),
         Profile(
@@ -85,8 +96,9 @@ PROFILES = {
             "camvid",
             "",
             models=(("segformer-n1", "Segformer", "MiT-N1"),),
+            training_steps=1200,
         ),
-        Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS),
+        Profile("vspw", "VSPW", "vspw", "", sam="large", cross="vipseg", models=_PAPER_MODELS, of_paper=True),
         Profile("vipseg", "VIPSeg", "vipseg", "", sam="large", cross="vipseg", models=_PAPER_PANOPTIC),
         Profile(
             "mini-vipseg",
@@ -96,6 +108,7 @@ PROFILES = {
             drawn=True,
             cross="mini-vipseg",
             models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),),
+            stand_ins=(("stand-in-segformer-n1", "segformer-n1"),),
         ),
     )
 }

@@ -1,28 +1,24 @@
-"""Scores of a study's clips: what `lib.metrics` counts, kept in the study's cache so that no table counts
+"""Scores of a study's clips: what `lib.metrics` counts, cached so that no table counts
 the same labels twice."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..boundary import EDGES_PX, accuracy_by_distance
-from ..clips.clip import Clip, Predictions, what_is_read
+from ..clips.clip import Clip
 from ..files import read_arrays, write_arrays
 from ..metrics import ADDED, ClipCounts, add_blocks, count_clip, summarise
 from ..refiner import vote
 from ..workers import side_by_side
+from .cache import VERSIONS, content, key
 from .study import Study
 
-SCORE_VERSION = 1  # raise it when counts change although labels do not
 BLOCK_FRAMES = 8  # about as long as the shorter window of mVC
-BOUNDARY_VERSION = 1  # the same for counts by distance to the boundary
 # the label maps of a clip, and text that names all that they depend on
 Labels = tuple[Callable[[Clip], Iterable[np.ndarray]], Callable[[Clip], str]]
 
@@ -47,16 +43,8 @@ def score(
     def one(clip: Clip) -> ClipCounts:
         path = None
         if made_of is not None:
-            path = _cached(
-                study,
-                "counts",
-                SCORE_VERSION,
-                len(study.dataset.classes),
-                clip.name,
-                content(clip),
-                made_of(clip),
-                *by_block,
-            )
+            n_classes = len(study.dataset.classes)
+            path = _cache_file(study, "counts", n_classes, clip.name, content(clip), made_of(clip), *by_block)
         if path and path.exists():
             return _read(path)
         counts = count_clip(
@@ -86,7 +74,7 @@ def score_near_boundary(study: Study, labels: Sequence[Labels]) -> list[list[np.
 
     def one(clip: Clip) -> list[np.ndarray]:
         paths = [
-            _cached(study, "boundary", BOUNDARY_VERSION, EDGES_PX, clip.name, content(clip), made_of(clip))
+            _cache_file(study, "boundary", EDGES_PX, clip.name, content(clip), made_of(clip))
             for _, made_of in labels
         ]
         lacking = [(path, labels_of) for path, (labels_of, _) in zip(paths, labels) if not path.exists()]
@@ -97,27 +85,18 @@ def score_near_boundary(study: Study, labels: Sequence[Labels]) -> list[list[np.
             if lacking
             else ()
         )
-        for (path, _), found in zip(lacking, counts):
-            write_arrays(path, counts=found)
+        for (path, _), right in zip(lacking, counts):
+            write_arrays(path, counts=right)
         return [read_arrays(path)["counts"] for path in paths]
 
     counts = side_by_side(one, study.dataset.clips)
     study.clock("distance to the boundary", begun)
-    return [list(found) for found in zip(*counts)]
+    return [list(of_labels) for of_labels in zip(*counts)]
 
 
-def _cached(study: Study, folder: str, *made_of) -> Path:
-    """Name the file of counts that depend on `made_of`."""
-    return study.cache / folder / f"{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]}.npz"
-
-
-@lru_cache(maxsize=4096)
-def content(labels: Predictions | Clip) -> str:
-    """Name a clip's predictions, or its truth, by content; read once per process."""
-    digest = hashlib.sha256()
-    for frame in what_is_read(labels.read_truth if isinstance(labels, Clip) else labels.read, len(labels)):
-        digest.update(frame)
-    return digest.hexdigest()[:16]
+def _cache_file(study: Study, kind: str, *made_of) -> Path:
+    """Return the file of counts that depend on `made_of`."""
+    return study.cache / kind / f"{key(VERSIONS[kind], *made_of, digits=24)}.npz"
 
 
 def compare(study: Study, clip: Clip, labels: dict[str, Iterable[np.ndarray]]) -> pd.DataFrame:

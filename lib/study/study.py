@@ -2,12 +2,12 @@
 computed twice.
 
     study = open_study("mini")
-    table, not_run, differences = tables.refiner_table(study)          # what 01_refiner shows
+    tables.refiner_table(study).gains()                              # what 01_refiner shows
+    tables.refiner_table(study.under(MaskletSettings(window=8)))     # the same, segmented otherwise
 
 Masklets do not depend on the base model: one SAM 2 pass over a clip serves every row of every table.
 """
 
-import hashlib
 import itertools
 import json
 import logging
@@ -20,15 +20,17 @@ from pathlib import Path
 from .. import paths
 from ..clips.clip import Clip, Dataset, Remembered
 from ..clips.datasets import read_dataset
+from ..config import MaskletSettings
 from ..files import one_at_a_time, write_json
 from ..mini import vipseg
+from .cache import VERSIONS, key
 from .profiles import PROFILES, Profile
 
 log = logging.getLogger(__name__)
 
 
 # label maps of a data set this small, or of predictions for it, stay in memory: every table counts them anew
-KEPT_BYTES = 2**27
+IN_MEMORY_BYTES = 2**27
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Study:
     root: Path
     dataset: Dataset
     checkpoint: str  # of SAM 2, as `lib.sam.load` takes it
+    settings: MaskletSettings = MaskletSettings()  # how its clips are segmented
     timings_s: dict[str, float] = field(default_factory=dict)  # seconds of work actually done, by stage
 
     @property
@@ -53,19 +56,27 @@ class Study:
 
     def first(self, n_clips: int) -> "Study":
         """The same study on its first clips alone; 0 for all."""
-        return replace(self, dataset=replace(self.dataset, clips=self.dataset.clips[: n_clips or None]))
+        return self.on(self.dataset.clips[: n_clips or None])
 
-    def alone(self, what: str):
+    def on(self, clips: Sequence[Clip]) -> "Study":
+        """The same study on these clips."""
+        return replace(self, dataset=replace(self.dataset, clips=tuple(clips)))
+
+    def under(self, settings: MaskletSettings) -> "Study":
+        """The same study, its clips segmented under these settings."""
+        return replace(self, settings=settings)
+
+    def locked(self, what: str):
         """Keep other processes from the same work; enter it, then look again for what is missing."""
         return one_at_a_time(self.cache / f"{what}.lock")
 
-    def kept(self, folder: str, made_of: Sequence, work: Callable, stage: str = ""):
-        """Do work() and keep what it returns, as JSON, under a name made of all that it depends on; or
-        find that in the cache.
+    def cached(self, folder: str, made_of: Sequence, work: Callable, stage: str = ""):
+        """Return what work() returns, as JSON knows it: from the cache, or done now and cached.
 
-        Args: stage: for `clock`, when work was done.
+        Args: made_of: all that it depends on, as for `lib.study.cache.key`; stage: for `clock`, when work was
+            done.
         """
-        path = self.cache / folder / f"{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24]}.json"
+        path = self.cache / folder / f"{key(*made_of, digits=24)}.json"
         if not path.exists():
             begun = time.perf_counter()
             write_json(path, work())
@@ -77,13 +88,16 @@ class Study:
         self.timings_s[stage] = self.timings_s.get(stage, 0.0) + time.perf_counter() - begun
 
 
-def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> Study:
+def open_study(
+    profile: str = "mini", data: str = "", checkpoint: str = "", settings: MaskletSettings = MaskletSettings()
+) -> Study:
     """Find a profile's data.
 
     Args:
         profile: name in `lib.study.profiles.PROFILES`.
         data: root of the data set; "" for the embedded clips, or DATA/<data set> where the user put it.
         checkpoint: SAM 2 to use instead of the profile's.
+        settings: how to segment its clips.
 
     Raises:
         ValueError: no such profile.  DataMissingError: no data there; the message says what was expected.
@@ -100,22 +114,23 @@ def open_study(profile: str = "mini", data: str = "", checkpoint: str = "") -> S
                 replace(c, read_truth=Remembered(c.read_truth)) if c.has_truth else c for c in dataset.clips
             ),
         )
-    return Study(chosen, root, dataset, checkpoint or chosen.sam)
+    return Study(chosen, root, dataset, checkpoint or chosen.sam, settings)
 
 
 def root_of(profile: Profile, data: str | Path = "") -> Path:
     """Say where a profile's clips are, `data` if that is given; those that are drawn are drawn now, unless
     they are there."""
     if profile.drawn and not data:
-        with one_at_a_time(paths.CACHE / profile.name / "clips.lock"):
-            return vipseg.draw(paths.CACHE / profile.name)
+        folder = paths.CACHE / profile.name
+        with one_at_a_time(folder / "clips.lock"):
+            return vipseg.draw(folder / f"clips_v{VERSIONS['clips']}")
     return Path(data) if data else profile.home
 
 
 def is_small(clips: Sequence[Clip]) -> bool:
-    """Say whether one label map per frame, of all clips, fits into KEPT_BYTES."""
+    """Say whether one label map per frame, of all clips, fits into IN_MEMORY_BYTES."""
     n_bytes = itertools.accumulate(len(clip) * math.prod(clip.size) for clip in clips)
-    return all(n <= KEPT_BYTES for n in n_bytes)
+    return all(n <= IN_MEMORY_BYTES for n in n_bytes)
 
 
 class NotRun(Exception):

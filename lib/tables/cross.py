@@ -8,7 +8,6 @@ import pandas as pd
 
 from ..clips.clip import Clip
 from ..clips.errors import DataMissingError
-from ..config import MaskletSettings
 from ..intervals import interval, leave_one_out, signed
 from ..metrics import ClipCounts
 from ..refiner import refine_clip
@@ -18,13 +17,14 @@ from ..study.segment import masklets_of
 from ..study.study import NotRun, Study, open_study
 from .paper import VIPSEG_ROWS, read_paper_table
 from .refiner import beside_paper, refiner_rows
-from .rows import Gain, setting_note, tidy, verdict
+from .result import Gain, Result
+from .rows import record, setting_note, tidy, verdict
 
 CLAIMED = {"mIoU": "same", "mBIoU": "rises", "mVC8": "rises", "mVC16": "rises"}  # Sec. 4.1.1 and Table 2
 
 
 def open_cross(study: Study, data: str = "") -> tuple[Study | None, str]:
-    """Open the second data set of a study's profile, to be refined with the same SAM 2.
+    """Open the second data set of a study's profile, to be refined with the same SAM 2 and settings.
 
     Args: data: its root, "" for the drawn clips or DATA/<profile>.
     Returns: the study and "", or None and the reason why there is none.
@@ -36,7 +36,7 @@ def open_cross(study: Study, data: str = "") -> tuple[Study | None, str]:
     if name == study.profile.name and not data:
         return study, ""
     try:
-        return open_study(name, data, study.checkpoint), ""
+        return open_study(name, data, study.checkpoint, study.settings), ""
     except DataMissingError:
         if data:
             raise
@@ -46,25 +46,29 @@ def open_cross(study: Study, data: str = "") -> tuple[Study | None, str]:
         )
 
 
-def cross_table(
-    study: Study, settings: MaskletSettings = MaskletSettings()
-) -> tuple[pd.DataFrame, dict, dict]:
+def cross_table(study: Study, data: str = "") -> Result:
     """Table 2: every row of the paper's table beside what was measured on the second data set.
 
-    Args: study: the first data set's, or the second's as `open_cross` gives it; settings: those of the first,
-        so that none is changed.
-    Returns: as `beside_paper`. A hole of the base's predictions is a miss; a masklet fills it with its vote.
+    Args: study: of the first data set; data: as for `open_cross`.
+    Returns: differences as `beside_paper` gives them. A hole of the base's predictions is a miss; a masklet
+        fills it with its vote.
     Source: paper Sec. 4.1.1. Differs: the controls of Table 1 stand beside.
     """
-    (second, why), printed = open_cross(study), printed_rows()
-    if second:
-        return beside_paper(second, settings, printed)
-    lines = [
-        line
-        for (method, backbone), paper in printed.items()
-        for line in tidy(method, backbone, "", None, paper)
-    ]
-    return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), {(*key, ""): why for key in printed}, {}
+    (second, why), printed = open_cross(study, data), printed_rows()
+    title = f"Table 2 on {second.profile.title if second else study.profile.name}"
+    if not second:
+        lines = [line for row, paper in printed.items() for line in tidy(*row, "", None, paper)]
+        table, reasons = pd.DataFrame(lines, columns=[*COLUMNS, OVER]), {(*row, ""): why for row in printed}
+        return Result(title, table, reasons, make_notes=lambda: [why], make_record=lambda: record(study))
+    table, not_run, differences = beside_paper(second, printed)
+    return Result(
+        title,
+        table,
+        not_run,
+        differences,
+        make_notes=lambda: cross_notes(second, differences),
+        make_record=lambda: record(second),
+    )
 
 
 def printed_rows() -> dict[tuple[str, str], dict[str, float]]:
@@ -91,7 +95,7 @@ def void_share(counts: list[ClipCounts]) -> str:
     return f"{share[0]:.1f} %" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
 
 
-def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> pd.DataFrame:
+def void_table(study: Study) -> pd.DataFrame:
     """Lay out how much of the second data set each base model leaves void, in percent of the judged
     pixels, before and after refinement; quick after `cross_table`.
 
@@ -100,7 +104,7 @@ def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> p
     lines = []
     for name, method, backbone in study.profile.models:
         try:
-            rows = refiner_rows(study, name, settings)
+            rows = refiner_rows(study, name)
         except NotRun:
             continue
         lines.append(
@@ -113,9 +117,7 @@ def void_table(study: Study, settings: MaskletSettings = MaskletSettings()) -> p
     return pd.DataFrame(lines, columns=["method", "backbone", "void, base", "void, refined"])
 
 
-def cross_example(
-    study: Study, settings: MaskletSettings = MaskletSettings(), clip: str = ""
-) -> tuple[Clip, int, dict]:
+def cross_example(study: Study, clip: str = "") -> tuple[Clip, int, dict]:
     """Choose the frame of a clip in which refinement changes most pixels, as `lib.plots.strip` takes it:
     clip, frame, {title: label maps}.
 
@@ -123,28 +125,26 @@ def cross_example(
     Raises: ValueError for an unknown clip; NotRun if no base model can be run.
     """
     chosen, _, predictions = example(study, clip)
-    refined = list(refine_clip(predictions, masklets_of(study, chosen, settings)))
+    refined = list(refine_clip(predictions, masklets_of(study, chosen)))
     t = int(np.argmax([np.count_nonzero(predictions[t] != after) for t, after in enumerate(refined)]))
     return chosen, t, {"base": predictions, "refined": refined, "truth": chosen.truth}
 
 
-def cross_notes(
-    study: Study, settings: MaskletSettings, differences: Mapping[tuple[str, str], Mapping[str, Gain]]
-) -> list[str]:
+def cross_notes(study: Study, differences: Mapping[tuple[str, str], Mapping[str, Gain]]) -> list[str]:
     """Say what the table was measured on and with, what refinement does to void, and whether the paper's
     claims hold here.
 
     Args: study: as `open_cross` gives it.
     """
-    notes = setting_note(study, settings)
+    notes = setting_note(study)
     notes.append(
         "No setting differs from the first data set. The predictions are panoptic, turned into classes by their JSON; where they are void nothing is predicted, which counts as a miss."
     )
-    if any(name.startswith("stand-in-") for name, *_ in study.profile.models):
+    if study.profile.stand_ins:
         notes.append(
             "PanopticStandIn is made of this project's base segmentor and writes the form of DVIS; it is not DVIS, DVIS++ or CAVIS, and says nothing about them."
         )
-    for row in void_table(study, settings).itertuples(index=False):
+    for row in void_table(study).itertuples(index=False):
         notes.append(
             f"Void in the predictions of {row[0]} {row[1]}: {row[2]} of the judged pixels before refinement, {row[3]} after."
         )

@@ -86,7 +86,7 @@ def printed_changes(tables: Mapping[int, pd.DataFrame]) -> dict[str, dict[tuple[
     )
     backbones = [backbone for method, backbone in three.index if method == "I-CFFM"]
     sam, sam_filled = three.loc[("I-SAM2", "")], three.loc[("I-SAM2_base", "")]
-    found = {
+    changes = {
         "refiner": {
             (f"{m.removeprefix('SAM2-')} {b}", ""): _minus(row, one.loc[(m.removeprefix("SAM2-"), b)])
             for (m, b), row in one.iterrows()
@@ -106,8 +106,8 @@ def printed_changes(tables: Mapping[int, pd.DataFrame]) -> dict[str, dict[tuple[
             (f"CFFM {b}", ""): _minus(three.loc[("I-CFFM", b)], three.loc[("CFFM", b)]) for b in backbones
         },
     }
-    for changes in (*found["refiner"].values(), *found["cross"].values()):
-        changes["mBIoU - mIoU"] = round(changes["mBIoU"] - changes["mIoU"], 2)
+    for row in (*changes["refiner"].values(), *changes["cross"].values()):
+        row["mBIoU - mIoU"] = round(row["mBIoU"] - row["mIoU"], 2)
     for number, name in ABLATED.items():
         rows, default = tables[number].set_index("setting"), default_setting(number)
         pairs = (
@@ -115,11 +115,11 @@ def printed_changes(tables: Mapping[int, pd.DataFrame]) -> dict[str, dict[tuple[
             if name == "window"
             else [(value, default) for value in rows.index if value != default]
         )
-        found[name] = {
+        changes[name] = {
             (" ".join(ABLATED_MODEL), f"{after} - {before}"): _minus(rows.loc[after], rows.loc[before])
             for after, before in pairs
         }
-    return found
+    return changes
 
 
 def _minus(after: pd.Series, before: pd.Series) -> dict[str, float]:

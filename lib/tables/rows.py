@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from ..config import MaskletSettings
 from ..intervals import CLIPS, MIN_CLIPS, interval, intervals, over, reach, rescore, unit_of
 from ..metrics import ClipCounts, summarise
 from ..report.provenance import provenance
@@ -15,6 +13,7 @@ from ..report.text import COLUMNS, METRICS, OVER
 from ..sam.checkpoints import weights_of
 from ..study.predictions import weights_file
 from ..study.study import Study
+from .result import Gain
 
 NO_INTERVAL = "one clip, no interval"  # what stands for a verdict there
 WITHIN = "within this sequence, no verdict"  # and where there are only intervals over blocks of one clip
@@ -24,27 +23,6 @@ UNDEFINED = "no interval"  # the same: the number is undefined without one of th
 # 5, which it calls minimal
 MARGIN = 0.5
 JUDGED_AS = ("holds", "does not hold", "cannot be said")
-
-
-class Gain(NamedTuple):
-    """A change in points, its 95 % interval, paired over clips, and how many those are; NaN bounds where there
-    is no interval. `unit` and `skew` as for `lib.intervals.Interval`."""
-
-    change: float
-    low: float
-    high: float
-    n: int
-    unit: str = CLIPS
-    skew: float = 0.0
-
-    @property
-    def over(self) -> str:
-        """What the interval is over, "10 clips"; "" where there is none."""
-        return "" if np.isnan(self.low) else over(self.n, self.unit)
-
-    def __neg__(self) -> "Gain":
-        """The change the other way round."""
-        return Gain(-self.change, -self.high, -self.low, self.n, self.unit, -self.skew)
 
 
 def tidy(
@@ -158,8 +136,9 @@ def p_value(said_at: Callable[[float], str]) -> float:
     return 10**high
 
 
-def setting_note(study: Study, settings: MaskletSettings) -> list[str]:
+def setting_note(study: Study) -> list[str]:
     """Say what a table was measured on."""
+    settings = study.settings
     notes = [
         f"{study.extent}; SAM 2 checkpoint {Path(study.checkpoint).name}; window {settings.window}, grid {settings.grid}x{settings.grid}, "
         f"predicted IoU {settings.iou}, stability {settings.stability} at offset {settings.stability_offset}."
@@ -171,9 +150,7 @@ def setting_note(study: Study, settings: MaskletSettings) -> list[str]:
     return notes
 
 
-def record(
-    study: Study, settings: MaskletSettings, inputs: Sequence[Path] = (), parameters: Mapping | None = None
-) -> dict:
+def record(study: Study, inputs: Sequence[Path] = (), parameters: Mapping | None = None) -> dict:
     """Provenance of a table: what it was made from, and the seconds of the work that was done (work found
     in the cache takes none).
 
@@ -186,7 +163,7 @@ def record(
     seconds = {stage: round(value, 1) for stage, value in study.timings_s.items()}
     return provenance(
         study.profile.name,
-        {"checkpoint": study.checkpoint, **asdict(settings), **(parameters or {})},
+        {"checkpoint": study.checkpoint, **asdict(study.settings), **(parameters or {})},
         [*files, *inputs],
         seconds,
     )

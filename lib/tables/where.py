@@ -11,15 +11,14 @@ import pandas as pd
 
 from ..boundary import EDGES_PX, accuracy
 from ..clips.clip import Clip, Predictions
-from ..config import MaskletSettings
 from ..intervals import MIN_CLIPS
 from ..metrics import ClipCounts, left_out, per_class, per_clip
 from ..refiner import refine_clip
 from ..study.predictions import predictions_of
 from ..study.scores import score, score_near_boundary
-from ..study.segment import cut, masklets_of
+from ..study.segment import masklet_paths, masklets_of
 from ..study.study import NotRun, Study
-from .refiner import of_base, of_refined
+from .refiner import base_labels, refined_labels
 from .rows import TOO_FEW
 
 KINDS = ("base", "refined")
@@ -37,9 +36,7 @@ class Details:
     by_distance: pd.DataFrame  # model, distance, share, then base, refined, change with _low and _high
 
 
-def details(
-    study: Study, settings: MaskletSettings = MaskletSettings(), models: Sequence[str] = ()
-) -> Details:
+def details(study: Study, models: Sequence[str] = ()) -> Details:
     """Measure where refinement changes a base model's predictions, and to what end.
 
     Args:
@@ -53,12 +50,16 @@ def details(
         predictions = {name: predictions_of(study, name) for name in models}
     else:  # the table says why others cannot be run
         predictions = {
-            name: found
+            name: by_clip
             for names in (labels, reversed(labels))
-            for name, found in islice(_runnable(study, names), 1)
+            for name, by_clip in islice(_runnable(study, names), 1)
         }
-    files = cut(study, (settings,))[settings] if predictions else {}
-    judged = [kind for found in predictions.values() for kind in (of_base(found), of_refined(found, files))]
+    files = masklet_paths(study) if predictions else {}
+    judged = [
+        kind
+        for of_model in predictions.values()
+        for kind in (base_labels(of_model), refined_labels(of_model, files))
+    ]
     counts, near = [score(study, *kind) for kind in judged], score_near_boundary(study, judged)
     by_model = lambda scores: {
         labels.get(name, name): dict(zip(KINDS, pair))
@@ -117,14 +118,14 @@ def by_distance(near: dict[str, dict[str, list[np.ndarray]]]) -> pd.DataFrame:
     lines = []
     for model, kinds in near.items():
         judged = np.sum([c[1] for c in kinds["base"]], axis=0)
-        found = {
+        accuracies = {
             **{kind: accuracy(kinds[kind]) for kind in KINDS},
             "change": accuracy(kinds["refined"], other=kinds["base"]),
         }
         for b in np.flatnonzero(judged):
             values = {
                 f"{kind}{end}": table[i, b]
-                for kind, table in found.items()
+                for kind, table in accuracies.items()
                 for i, end in enumerate(("", "_low", "_high"))
             }
             lines.append(
@@ -134,32 +135,30 @@ def by_distance(near: dict[str, dict[str, list[np.ndarray]]]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["model", "distance", "share", *columns])
 
 
-def examples(
-    study: Study, found: Details, settings: MaskletSettings = MaskletSettings()
-) -> list[tuple[str, Clip, int, dict]]:
+def examples(study: Study, measured: Details) -> list[tuple[str, Clip, int, dict]]:
     """Choose frames that show the refiner at its best, in the middle and at its worst, for
     `lib.plots.gallery`.
 
     Returns:
         The clips whose mIoU gains most, the median one and the one that gains least, under the first model of
-        `found`; of each the frame
+        `measured`; of each the frame
         in which right pixels grow most, change most and shrink most: (label, clip, frame number, {"base",
             "refined", "truth"}).
     """
-    if not found.names:
+    if not measured.names:
         return []
-    model = found.by_clip["model"].iloc[0] if len(found.by_clip) else None
-    rows = found.by_clip[(found.by_clip["model"] == model) & (found.by_clip["metric"] == "mIoU")]
+    model = measured.by_clip["model"].iloc[0] if len(measured.by_clip) else None
+    rows = measured.by_clip[(measured.by_clip["model"] == model) & (measured.by_clip["metric"] == "mIoU")]
     gain = (rows["refined"] - rows["base"]).set_axis(rows["clip"]).sort_values(ascending=False, kind="stable")
     picks = sorted({0, len(gain) // 2, len(gain) - 1}) if len(gain) else []
     clips, predictions = (
         {clip.name: clip for clip in study.dataset.clips},
-        predictions_of(study, found.names[0]),
+        predictions_of(study, measured.names[0]),
     )
     chosen = []
     for place, (name, points) in zip(picks, gain.iloc[picks].items()):
         clip, base = clips[name], predictions[name]
-        after = list(refine_clip(base, masklets_of(study, clip, settings)))
+        after = list(refine_clip(base, masklets_of(study, clip)))
         truths = [clip.truth(t) for t in range(len(clip))]
         grown = np.array(
             [
@@ -179,18 +178,20 @@ def examples(
     return chosen
 
 
-def detail_notes(found: Details) -> list[str]:
+def detail_notes(measured: Details) -> list[str]:
     """Say in words what the figures show."""
     notes = []
-    for model, rows in found.by_distance.groupby("model", sort=False):
+    for model, rows in measured.by_distance.groupby("model", sort=False):
         certain = {
             word: rows[mask]["distance"].tolist()
             for word, mask in (("rises", rows["change_low"] > 0), ("falls", rows["change_high"] < 0))
         }
         said = " and ".join(f"{word} at {', '.join(bins)} px" for word, bins in certain.items() if bins)
-        by_class = found.by_class[found.by_class["model"] == model].set_index("class")
+        by_class = measured.by_class[measured.by_class["model"] == model].set_index("class")
         gain = (by_class["refined"] - by_class["base"]).sort_values(kind="stable")
-        scores = found.by_clip[(found.by_clip["model"] == model) & (found.by_clip["metric"] == "mIoU")]
+        scores = measured.by_clip[
+            (measured.by_clip["model"] == model) & (measured.by_clip["metric"] == "mIoU")
+        ]
         up = int((scores["refined"] > scores["base"]).sum())
         ends = [
             f"{name} {word} most ({change:+.1f})"
