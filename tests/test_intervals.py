@@ -2,7 +2,8 @@ import time
 
 import numpy as np
 import pytest
-from test_metrics import PREDICTED, TRUTH, clip, count, random_clip
+from test_metrics import PREDICTED, TRUTH, clip, count
+from toy import random_clip
 
 from lib.intervals import bootstrap, draw, interval, resample
 from lib.metrics import count_clip, summarise
