@@ -1,4 +1,4 @@
-"""How right a prediction is, by distance to the true boundary: where refinement helps, and where it hurts.
+"""Accuracy of a prediction by distance to the true boundary: where refinement helps, and where it hurts.
 
 base, refined = zip(*[accuracy_by_distance(truths, (predictions, after)) for each clip])
 share, low, high = accuracy(base)                      # in percent, by bin
@@ -26,9 +26,10 @@ def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.nda
         within_px: larger distances may come out as infinite; each class is then measured in a box around it,
             which is several times faster.
 
-    Returns: (H, W) float32, Euclidean, in pixels: 1 beside another class; infinite in a frame of one class;
-        NaN for void, which is no
-        boundary either: distances reach across it, and neither it nor the frame's edge is another class.
+    Returns:
+        (H, W) float32, Euclidean, in pixels: 1 beside another class; infinite in a frame of one class; NaN
+        for void, which is no boundary either: distances reach across it, and neither it nor the frame's edge
+        is another class.
     """
     distance = np.full(truth.shape, np.nan, np.float32)
     margin = int(min(within_px, max(truth.shape))) + 1
@@ -38,9 +39,9 @@ def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.nda
         own = truth[box] == c
         other = ~own & (truth[box] != VOID)
         if other.any():
-            found = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[own]
+            nearest = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             # squares are whole; cv2 is off in the last bit, which would move pixels between bins
-            distance[box][own] = np.sqrt(np.rint(found**2))
+            distance[box][own] = np.sqrt(np.rint(nearest[own] ** 2))
         else:
             distance[box][own] = np.inf
     return distance
@@ -117,6 +118,6 @@ def accuracy(
 
 
 def _percent(weights: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:
-    """Accuracy of R weighted data sets: weights (R, clips) -> (R, B), NaN where no pixel lies."""
+    """Score R weighted data sets: weights (R, clips) -> accuracy (R, B), NaN where no pixel lies."""
     right, judged = (weights @ np.array([c[i] for c in counts], np.float64) for i in (0, 1))
     return 100 * np.divide(right, judged, out=np.full(right.shape, np.nan), where=judged > 0)

@@ -1,13 +1,10 @@
-"""Intervals of scores and of their paired differences, by drawing the clips of a data set again and again,
-with replacement.
+"""Intervals of scores and of their paired differences, by resampling the clips of a data set (bootstrap).
 
-    bootstrap(counts)["mIoU"]                      # (low, high), in percent
-    bootstrap(refined, other=base)["mIoU"]         # of refined minus base, in points, both scored on the same
-    draws
+    bootstrap(counts)["mIoU"]                 # (low, high), in percent
+    bootstrap(refined, other=base)["mIoU"]    # refined minus base, in points, both scored on the same draws
 
 Whole clips are drawn, never frames: the frames of a clip are alike, and drawing them would make the intervals
-    too narrow. Since the counts
-of clips add up, a draw costs one weighted sum, whatever the size of the clips.
+too narrow. Since the counts of clips add up, a draw costs one weighted sum, whatever the size of the clips.
 """
 
 from collections.abc import Sequence

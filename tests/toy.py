@@ -100,3 +100,15 @@ def write_clips(root, clips):
             Image.fromarray(np.stack([truth] * 3, 2)).save(image)
     (truth_root / "val.txt").write_text("\n".join(clips) + "\n")
     return predictions_root, truth_root
+
+
+def film(frames):
+    """A clip of given pictures, without truth."""
+    names = tuple(f"{i:03d}" for i in range(len(frames)))
+    return Clip("drawn", names, lambda: frames[0].shape[:2], lambda i: frames[i])
+
+
+def ious(ours, theirs):
+    """The IoU of each of (N, H, W) bool masks with its counterpart; two empty masks agree."""
+    union = (ours | theirs).sum((1, 2))
+    return np.where(union, (ours & theirs).sum((1, 2)) / np.maximum(union, 1), 1.0)

@@ -103,7 +103,7 @@ def fit(
             len(chosen),
         )
         bar = progress(chosen, desc="vectors", total=len(chosen), unit="clip")
-        from .features import proposals
+        from ..sam.propose import proposals
 
         samples = isam2.gather(
             [_encoder(study, name) for name in missing], bar, proposals(load_cached_sam(study.checkpoint))

@@ -16,8 +16,8 @@ from ...files import write_json
 from ...sam.checkpoints import MICRO_WEIGHTS
 from ...sam.models import encode, load
 from ...sam.pixels import as_video_predictor, encode_rles
+from ...sam.propose import proposals
 from ...sam.track import Group
-from ...study.features import proposals
 from ..scenes import SEEDS, make_scene, render
 
 log = logging.getLogger(__name__)

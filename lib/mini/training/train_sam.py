@@ -2,12 +2,10 @@
 
     python -m lib.mini.training.train_sam --out data/mini/weights/micro_sam2.safetensors
 
-Two obstacles shape this script. A small model trained from scratch first learns one answer for every click: a
-    start that makes
-attention local, and a training-only loss that asks the click's token to attend to the cell under the click,
-get it off that plateau.
-And CPU time is short: most steps run at 128 pixels (the weights do not depend on the input size), the last
-    ones at 256.
+Two obstacles shape this script. A small model trained from scratch first learns one answer for every click:
+a start that makes attention local, and a training-only loss that asks the click's token to attend to the cell
+under the click, get it off that plateau. And CPU time is short: most steps run at 128 pixels (the weights do
+not depend on the input size), the last ones at 256.
 """
 
 import argparse
