@@ -103,7 +103,7 @@ def fit(
             len(chosen),
         )
         bar = progress(chosen, desc="vectors", total=len(chosen), unit="clip")
-        from ..sam.propose import proposals
+        from .features import proposals
 
         samples = isam2.gather(
             [_encoder(study, name) for name in missing], bar, proposals(load_cached_sam(study.checkpoint))

@@ -11,6 +11,7 @@ from ..files import digest
 from ..isam2 import Encoder
 from ..sam.checkpoints import weights_of
 from ..sam.pixels import as_video_predictor
+from ..sam.propose import proposals  # noqa: F401  classifiers are fitted on features of these masks
 from ..segmentors.predict import normalise, to_network_size
 
 
