@@ -19,7 +19,7 @@ EDGES_PX = (1, 2, 4, 8, 16, 32)
 
 
 def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.ndarray:
-    """Measure how far each pixel lies from the nearest pixel of another class.
+    """Return how far each pixel lies from the nearest pixel of another class.
 
     Args:
         truth: (H, W) uint8, class ids or 255 = void.

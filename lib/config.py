@@ -50,8 +50,8 @@ class MaskletSettings:
 
 
 def batch_size(device: str) -> int:
-    """How many clicks, or objects, go through SAM 2 together unless told otherwise; results do not depend
-    on it."""
+    """Return how many clicks, or objects, go through SAM 2 together unless told otherwise; results do not
+    depend on it."""
     return 32 if device == "cpu" else 64  # a CPU's cache holds no more
 
 

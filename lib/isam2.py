@@ -181,8 +181,8 @@ class Samples:
 
 
 def spread(dataset: Dataset, n_clips: int, n_frames: int) -> list[tuple[Clip, list[int]]]:
-    """Return clips taken evenly from a split (0 for all) and frames taken evenly from each clip, around the middle
-    of equal parts."""
+    """Return clips taken evenly from a split (0 for all), and frames taken evenly from each clip, around the
+    middle of equal parts."""
     n = min(n_clips or len(dataset.clips), len(dataset.clips))
     chosen = [dataset.clips[i * len(dataset.clips) // n] for i in range(n)]
     return [

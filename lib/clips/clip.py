@@ -99,7 +99,7 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Files:
-    """Reads file i of a clip and holds it to the clip's size."""
+    """Reads file i of a clip and refuses another size than the clip's."""
 
     paths: tuple[str, ...]
     read: Callable[[str], np.ndarray]

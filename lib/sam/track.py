@@ -248,5 +248,5 @@ def track(
 
 
 def _starts(known: MaskletSettings, t: int, grid: int) -> bool:
-    """Whether masklets under these settings hold, uncleaned, what is clicked on frame `t` with this grid."""
+    """Return whether masklets under these settings hold what this grid proposes on frame `t`, uncleaned."""
     return known.grid == grid and t % known.window == 0 and not known.clean_px

@@ -81,7 +81,7 @@ def tracking_quality(sam, scenes) -> dict[str, float]:
 
 
 def _large(regions: np.ndarray) -> list[int]:
-    """Region ids of at least 1 % of the frame."""
+    """Return the ids of regions of at least 1 % of the frame."""
     return np.flatnonzero(np.bincount(regions.ravel()) >= REGION_FRAC * regions.size).tolist()
 
 
