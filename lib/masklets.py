@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco
 
-from .clips.errors import DataError, DataMissingError
+from .clips.errors import DataError, DataMissingError, problem
 from .config import MaskletSettings, from_dict
 from .files import replacing
 
@@ -127,12 +127,20 @@ def read(path: str | Path) -> Masklets:
             content["video_id"], size, from_dict(MaskletSettings, content["settings"]), tuple(frames)
         )
     except FileNotFoundError as error:
-        raise DataMissingError(
-            f"{path}: expected a masklet JSON; found no such file. Remedy: run `python -m lib refine` with --masklets."
+        raise problem(
+            DataMissingError,
+            path,
+            expected="a masklet JSON",
+            found="no such file",
+            remedy="Run `python -m lib refine` with --masklets.",
         ) from error
     except (LookupError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}: expected a masklet JSON written by this library; found {type(error).__name__}: {error}. Remedy: delete the file and run again."
+        raise problem(
+            DataError,
+            path,
+            expected="a masklet JSON written by this library",
+            found=f"another file ({type(error).__name__}: {error})",
+            remedy="Delete the file and run again.",
         ) from error
 
 

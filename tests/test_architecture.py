@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,22 @@ def test_imports_inside_lib_are_relative():
 )
 def test_imports_are_read_as_python_reads_them(text, found):
     assert rooms(LIB / "clips" / "clip.py", text) == found
+
+
+def test_eight_names_load_when_asked_for():
+    """`import lib` loads neither torch nor numpy; each name is what its file defines."""
+    names = "Clip count_clip load_sam read_frames refine_clip refine_frame segment summarise"
+    code = f"""
+import sys, lib
+assert sorted(lib.__all__) == {names.split()} and not {{"torch", "numpy"}} & sys.modules.keys()
+from lib import metrics, refiner
+assert lib.count_clip is metrics.count_clip and lib.refine_clip is refiner.refine_clip
+assert "torch" not in sys.modules
+import lib.sam
+assert lib.load_sam is lib.sam.load and lib.segment.__module__ == "lib.sam.segment"
+print(*(name for name in lib.__all__ if callable(getattr(lib, name))))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == names.split(), done.stderr
 
 
 def test_sizes():

@@ -106,12 +106,12 @@ def _with(**values):
 def test_damaged_file_is_named(tmp_path, found, damage):
     found.save(path := tmp_path / "street.json")
     path.write_text(damage(path.read_text()))
-    with pytest.raises(DataError, match=r"street\.json: expected a masklet JSON.*found .*Remedy"):
+    with pytest.raises(DataError, match=r"street\.json: expected a masklet JSON.*found .*Delete"):
         masklets.read(path)
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(DataMissingError, match=r"street\.json.*Remedy"):
+    with pytest.raises(DataMissingError, match=r"street\.json.*no such file.*Run"):
         masklets.read(tmp_path / "street.json")
 
 

@@ -23,7 +23,7 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
-from ..clips.errors import DataError
+from ..clips.errors import DataError, problem
 from ..config import Shortcuts
 from .checkpoints import OFFICIAL, weights_of
 from .fast import look_back_less, quicken
@@ -78,8 +78,12 @@ def load(
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise DataError(
-            f"{path}: expected the tensors of a SAM 2 model; found others ({str(error).splitlines()[1].strip()[:160]}). Remedy: use an unchanged checkpoint."
+        raise problem(
+            DataError,
+            path,
+            expected="the tensors of a SAM 2 model",
+            found=f"others ({str(error).splitlines()[1].strip()[:160]})",
+            remedy="Use an unchanged checkpoint.",
         ) from error
     if shortcuts.memories:
         look_back_less(model, shortcuts.memories)
@@ -133,8 +137,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         ValueError,
     ) as error:
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
-        raise DataError(
-            f"{path}: expected an official SAM 2 .pt (a dict with the key 'model') or a .safetensors; found a file that does not read so ({why}). Remedy: fetch it again."
+        raise problem(
+            DataError,
+            path,
+            expected="an official SAM 2 .pt (a dict with the key 'model') or a .safetensors",
+            found=f"a file that does not read so ({why})",
+            remedy="Fetch it again.",
         ) from error
 
 
@@ -147,8 +155,12 @@ def _name_of(tensors, path) -> str:
     """Return the official configuration that the tensors' names and shapes belong to."""
     weight = tensors.get("image_encoder.trunk.patch_embed.proj.weight")
     if weight is None or weight.shape[0] not in _EMBED_DIM:
-        raise DataError(
-            f"{path}: expected a SAM 2 or 2.1 checkpoint; found no trunk of a known width in it. Remedy: use an unchanged official file."
+        raise problem(
+            DataError,
+            path,
+            expected="a SAM 2 or 2.1 checkpoint",
+            found="no trunk of a known width in it",
+            remedy="Use an unchanged official file.",
         )
     size = _EMBED_DIM[weight.shape[0]]
     if size == "tiny" and "image_encoder.trunk.blocks.15.norm1.weight" in tensors:
