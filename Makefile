@@ -17,11 +17,12 @@ ifneq ($(BUILT),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env reports test lab clean
+.PHONY: help env reports test lint lab clean
 
 help:
 	@echo 'make reports [PROFILE=mini] [TABLES="1 4"] [DATA=folder]   run the notebooks into reports/<profile>/'
 	@echo 'make test                                                  unit tests, the notebooks against their saved outputs, and in a browser'
+	@echo 'make lint                                                  ruff, and whether each notebook keeps its outputs'
 	@echo 'make lab                                                   open the notebooks in JupyterLab'
 	@echo 'make env [PYTHON=/path/to/python3.11]                      only make the environment .venv'
 	@echo 'make clean                                                 remove .venv and leftovers of Python; data, reports, .cache stay'
@@ -35,6 +36,11 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile tests --ignore=tests/test_browser.py
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-kernel-startup-timeout=300 -p no:cacheprovider notebooks/*.ipynb
 	$(PY) -m pytest -n 2 tests/test_browser.py
+
+lint: $(STAMP)
+	$(PY) -m ruff format --check lib tests benchmarks
+	$(PY) -m ruff check lib tests benchmarks
+	$(PY) -m pytest --quiet tests/test_notebooks.py -k executed
 
 lab: $(STAMP)
 	$(PY) -m jupyter lab

@@ -1,32 +1,64 @@
-"""SAM 2 for video semantic segmentation: the library under the notebooks. A map, from the data up:
+"""SAM 2 for video semantic segmentation: a refiner for any segmentor, a segmentor of its own, and the study.
 
-paths, config     where things are; settings and profiles
-files, panoptic   one file on disk becomes one array, or one clear error
-reading           frames from files one at a time, or kept once read
-data              Clip and the readers: VSPW, VIPSeg, CamVid, plain folders, videos; prediction folders
-checkpoints, sam  where SAM 2's checkpoints are; load SAM 2 models
-tracker           frames -> masklets: propose, select, track
-pixels            frames and masks on their way into SAM 2 and out of it
-masklets          Masklets and their file
-encoders          the image features and the proposals that I-SAM2 works on
-isam2, classifier masklets + image features -> classes (paper Eq. 3): SAM 2 as segmentor, and its MLP
-fit               the classifiers of a study: fitted, found, applied
-refiner           masklets + predictions -> refined predictions (paper Eq. 1-2)
-metrics           mIoU, weighted IoU, mBIoU, mVC, under both protocols
-bootstrap         intervals of the scores and of paired changes, over clips; Holm's correction
-boundary          accuracy by distance to the true boundary
-segmentors/       base models and their predict loop and trainer
-mini/             the embedded profile: scene renderer, trainer of the micro SAM 2, its quality
-evaluate, refine  the work behind `python -m lib evaluate` and `python -m lib refine`
-study             a profile with its data at hand: masklets, predictions, scores; owns the cache
-flops, cost       what SAM 2 computes; what a run will take
-tables            which rows a table has, and what is measured for each
-paper             the paper's printed numbers
-inconsistencies   where they disagree with one another or with the paper's words
-readings          where the paper leaves room, and what is done here
-report, plots     table -> CSV and Markdown; table or clip -> figure
-page              all reports of a profile as one web page
-provenance        what a result came from
-notebooks, run    notebooks as files; executes them into reports/
-check, progress   what a profile needs and what of it is there; the one progress bar
+    import lib
+
+    (clip,) = lib.read_frames("frames")                       # a folder of pictures, or a video
+    masklets = lib.segment(lib.load_sam("micro"), clip)       # SAM 2: propose, select, track
+    refined = lib.refine_clip(predictions, masklets)          # your labels, (H, W) uint8 a frame
+    counts = lib.count_clip(clip.name, truths, refined, n_classes)
+    lib.summarise([counts])                                   # {"mIoU": ..., "mVC8": ...}
+
+The map, in the order of the pipeline; a file imports only from what stands above it, except that report/ and
+plots/ serve tables, cost and claims:
+
+    config, paths, files, progress, workers      settings; where things are; files written whole; cores
+
+    The method, which knows no profile, table, cache or figure:
+    clips/        frames, labels and predictions from disk, one picture at a time
+    masklets      masklets and their file (SA-V's JSON)
+    segmentors/   base models: networks, prediction, training
+    sam/          SAM 2, frames -> masklets: checkpoints, models, propose, track, segment
+    refiner       predictions + masklets -> refined predictions (paper Eq. 1-2)
+    isam2         masklets + image features -> predictions (Eq. 3); classifier is its MLP
+    metrics       mIoU, weighted IoU, mBIoU, mVC (Eq. 4-6); intervals: over clips (jackknife)
+    boundary      accuracy by distance to the true boundary
+
+    The study:
+    mini/         the embedded profile: rendered clips, the micro SAM 2 and its training
+    study/        a profile with its data at hand, and the cache
+    report/       results -> CSV, Markdown, PNG, pages; runs the notebooks
+    plots/        results and clips -> figures
+    tables/       the paper's tables 1-7, measured (notebooks 01-07)
+    cost/         what SAM 2 computes, and what a run will take (notebook 08)
+    claims/       the paper's claims against what was measured (notebook 09)
+    commands/     python -m lib COMMAND
+
+Glossary:
+    clip          one video: frames in order, and labels where there are any
+    frame         one picture of a clip, (H, W, 3) uint8 RGB
+    label map     a class id for each pixel, (H, W) uint8: a truth, or a prediction
+    void          255. In a truth: not judged. In a prediction: no class
+    segmentor     a model that predicts label maps (SegFormer, CFFM, ...); "base" when SAM 2 refines it
+    click grid    16 x 16 points on a frame; SAM 2 proposes three masks for each
+    candidate     a proposed mask that passes the thresholds; `select` keeps the best of those that overlap
+    masklet       one object's masks over the frames of a window, as SAM 2 tracks it
+    window        the frames (32) from one proposal to the next; masklets live within one
+    vote          the class of most pixels of a mask in the base prediction, void not counted
+    overlap       a pixel in several masks; the smallest of them wins
+    refine        paint every mask with its vote, the base prediction elsewhere
+    score         a metric in percent; its interval is over whole clips (jackknife)
+    profile       a data set with its models and settings: mini, vspw, camvid, ...
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "clips": ["Clip", "read_frames"],
+        "sam.models": ["load_sam"],
+        "sam.segment": ["segment"],
+        "refiner": ["refine_clip", "refine_frame"],
+        "metrics": ["count_clip", "summarise"],
+    },
+)

@@ -1,4 +1,4 @@
-"""How right a prediction is, by distance to the true boundary: where refinement helps, and where it hurts.
+"""Accuracy of a prediction by distance to the true boundary: where refinement helps, and where it hurts.
 
 base, refined = zip(*[accuracy_by_distance(truths, (predictions, after)) for each clip])
 share, low, high = accuracy(base)                      # in percent, by bin
@@ -19,16 +19,22 @@ EDGES_PX = (1, 2, 4, 8, 16, 32)
 
 
 def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.ndarray:
-    """Measure how far each pixel lies from the nearest pixel of another class.
+    """Return how far each pixel lies from the nearest pixel of another class.
 
     Args:
         truth: (H, W) uint8, class ids or 255 = void.
         within_px: larger distances may come out as infinite; each class is then measured in a box around it,
             which is several times faster.
 
-    Returns: (H, W) float32, Euclidean, in pixels: 1 beside another class; infinite in a frame of one class;
-        NaN for void, which is no
-        boundary either: distances reach across it, and neither it nor the frame's edge is another class.
+    Returns:
+        (H, W) float32, Euclidean, in pixels: 1 beside another class; infinite in a frame of one class; NaN
+        for void, which is no boundary either: distances reach across it, and neither it nor the frame's edge
+        is another class.
+
+    Example:
+        >>> truth = np.array([[0, 0, 0, 1, 1, 255]], np.uint8)
+        >>> distance_to_boundary(truth).tolist()
+        [[3.0, 2.0, 1.0, 1.0, 2.0, nan]]
     """
     distance = np.full(truth.shape, np.nan, np.float32)
     margin = int(min(within_px, max(truth.shape))) + 1
@@ -38,9 +44,9 @@ def distance_to_boundary(truth: np.ndarray, within_px: float = np.inf) -> np.nda
         own = truth[box] == c
         other = ~own & (truth[box] != VOID)
         if other.any():
-            found = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[own]
+            nearest = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             # squares are whole; cv2 is off in the last bit, which would move pixels between bins
-            distance[box][own] = np.sqrt(np.rint(found**2))
+            distance[box][own] = np.sqrt(np.rint(nearest[own] ** 2))
         else:
             distance[box][own] = np.inf
     return distance
@@ -65,6 +71,12 @@ def accuracy_by_distance(
 
     Raises:
         ValueError: differing numbers or sizes of frames, edges that do not rise.
+
+    Example:
+        >>> truth = np.array([[0, 0, 0, 1, 1, 255]], np.uint8)
+        >>> predicted = np.array([[0, 0, 1, 1, 1, 1]], np.uint8)  # wrong beside the boundary
+        >>> accuracy_by_distance([truth], [[predicted]], edges_px=(1, 2)).tolist()
+        [[[1, 2, 1], [2, 2, 1]]]
     """
     edges = np.asarray(edges_px, np.float32)
     if edges.ndim != 1 or (np.diff(edges) <= 0).any():
@@ -99,6 +111,11 @@ def accuracy(counts: Sequence[np.ndarray], *, other: Sequence[np.ndarray] | None
     Returns:
         (3, B): value, low, high, in percent, cut to 0 and 100, or points; NaN where no pixel lies, and bounds
         NaN where fewer than two clips have one.
+
+    Example:
+        >>> right_of_all = [np.array([[1, 2], [2, 2]]), np.array([[3, 4], [4, 4]])]  # two clips, two bins
+        >>> accuracy(right_of_all)[0].round(1).tolist()
+        [66.7, 100.0]
     """
     if not counts:
         raise ValueError("Expected counts of at least one clip, but got none.")
@@ -111,6 +128,6 @@ def accuracy(counts: Sequence[np.ndarray], *, other: Sequence[np.ndarray] | None
 
 
 def _percent(weights: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:
-    """Accuracy of R weighted data sets: weights (R, clips) -> (R, B), NaN where no pixel lies."""
+    """Score R weighted data sets: weights (R, clips) -> accuracy (R, B), NaN where no pixel lies."""
     right, judged = (weights @ np.array([c[i] for c in counts], np.float64) for i in (0, 1))
     return 100 * np.divide(right, judged, out=np.full(right.shape, np.nan), where=judged > 0)

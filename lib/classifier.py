@@ -75,11 +75,8 @@ def load(path: str | Path) -> Classifier:
     try:
         with safe_open(path, "pt") as file:
             tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-        config, mean, std = (
-            from_dict(ClassifierConfig, json.loads(metadata["config"])),
-            tensors.pop("mean"),
-            tensors.pop("std"),
-        )
+        config = from_dict(ClassifierConfig, json.loads(metadata["config"]))
+        mean, std = tensors.pop("mean"), tensors.pop("std")
         network = _network(len(mean), len(tensors["3.bias"]), config)
         network.load_state_dict(tensors)
         return Classifier(network.eval(), mean, std, config, json.loads(metadata["about"]))
@@ -119,18 +116,17 @@ def fit(
         ValueError: shapes that do not fit, NaN, a label that is no class, fewer than two clips.
     """
     _check(vectors, labels, clips, n_classes)
+    # hold whole clips out
     names = np.random.default_rng(config.seed).permutation(np.unique(clips))
     held_out = np.isin(clips, names[: min(len(names) - 1, max(1, round(config.val_frac * len(names))))])
+    # standardise by the training vectors
     mean, std = vectors[~held_out].mean(0), vectors[~held_out].std(0)
-    mean, std = (
-        torch.from_numpy(mean.astype(np.float32)),
-        torch.from_numpy(np.where(std > 0, std, 1).astype(np.float32)),
-    )
-    x, y = (
-        (torch.from_numpy(np.ascontiguousarray(vectors, np.float32)) - mean) / std,
-        torch.from_numpy(labels.astype(np.int64)),
-    )
+    mean = torch.from_numpy(mean.astype(np.float32))
+    std = torch.from_numpy(np.where(std > 0, std, 1).astype(np.float32))
+    x = (torch.from_numpy(np.ascontiguousarray(vectors, np.float32)) - mean) / std
+    y = torch.from_numpy(labels.astype(np.int64))
     train, val = (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
+    # fit; the seed decides first weights, dropout and order, and leaves the caller's random numbers alone
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = _network(x.shape[1], n_classes, config)

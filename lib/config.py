@@ -4,18 +4,19 @@ from dataclasses import dataclass, fields
 
 
 def require(ok: bool, name: str, value, expected: str) -> None:
+    """Raise ValueError unless a setting is as expected."""
     if not ok:
         raise ValueError(f"Expected `{name}` to be {expected}, but got {value!r}.")
 
 
 def _is(kind, value) -> bool:
-    """`isinstance`, but True and False are no numbers."""
+    """Return `isinstance`, but True and False are no numbers."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
 class MaskletSettings:
-    """How a clip is cut into masklets. Source: paper Sec. 3.1; `nms` is the default of sam2's automatic
+    """How a clip is segmented into masklets. Source: paper Sec. 3.1; `nms` is the default of sam2's automatic
     mask generator."""
 
     window: int = 32  # frames from one proposal to the next
@@ -49,8 +50,8 @@ class MaskletSettings:
 
 
 def batch_size(device: str) -> int:
-    """How many clicks, or objects, go through SAM 2 together unless told otherwise; results do not depend
-    on it."""
+    """Return how many clicks, or objects, go through SAM 2 together unless told otherwise; results do not
+    depend on it."""
     return 32 if device == "cpu" else 64  # a CPU's cache holds no more
 
 

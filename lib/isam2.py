@@ -1,9 +1,9 @@
 """SAM 2 as segmentor (I-SAM2): the mean feature of each masklet is classified by an MLP. Source: paper
 Sec. 3.1.2, Eq. 3.
 
-    encoder = encoders.of_sam("micro")                                # or encoders.of_base("segformer-n1",
-    weights) classes = classify(encoder, classifier, clip, masklets)           # of lib.classifier labels =
-    paint_classes(masklets, classes)                         # uncovered pixels: 255; or those of `base`
+    encoder = features.of_sam("micro")                        # of lib.study.features; or of_base(name, weights)
+    classes = classify(encoder, classifier, clip, masklets)   # classifier: of lib.classifier
+    labels = paint_classes(masklets, classes)                 # uncovered pixels: 255, or those of `base`
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,24 +48,26 @@ def mask_means(features: np.ndarray, masks: np.ndarray) -> np.ndarray:
             f"Expected `features` (d, h, w) and `masks` (N, H, W) bool, but got {features.shape} and {masks.dtype} {masks.shape}."
         )
     (d, h, w), (n, height, width) = features.shape, masks.shape
+    # how much of each pixel lies in each row and column of cells
     rows, columns, turned = _overlaps(h, height), _overlaps(w, width), by_columns(masks)
     down, across = (columns, rows) if turned else (rows, columns)
-    # of each mask in each cell, and in all, in pixels
+    # the area of each mask in each cell, and in all, in pixels
     areas, totals = np.zeros((n, h, w), np.float32), np.zeros((n, 1))
-    for i, mask in enumerate(masks):
-        mask = mask.T if turned else mask
+    for i, mask in enumerate(masks.transpose(0, 2, 1) if turned else masks):
         x, y, wide, tall = cv2.boundingRect(mask.view(np.uint8))
         if tall:
             inside = mask[y : y + tall, x : x + wide].astype(np.float32)
-            found = down[:, y : y + tall] @ (inside @ across[:, x : x + wide].T)
-            areas[i], totals[i] = found.T if turned else found, inside.sum(dtype=np.float64)
-    # all masks at once: features are many numbers to read
+            in_cells = down[:, y : y + tall] @ (inside @ across[:, x : x + wide].T)
+            areas[i] = in_cells.T if turned else in_cells
+            totals[i] = inside.sum(dtype=np.float64)
+    # Eq. 3: the mean of the features, weighted by those areas; all masks at once, because features are many
+    # numbers to read
     sums = areas.reshape(n, h * w) @ features.reshape(d, -1).T
     return np.divide(sums, totals, out=np.full((n, d), np.nan), where=totals > 0).astype(np.float32)
 
 
 def _overlaps(n_cells: int, n_px: int) -> np.ndarray:
-    """How much of each pixel lies in each of `n_cells` equal cells along one side: (n_cells, n_px)
+    """Return how much of each pixel lies in each of `n_cells` equal cells along one side: (n_cells, n_px)
     float32, columns sum to 1."""
     # on the grid that divides both
     cells, pixels = np.arange(n_cells)[:, None] * n_px, np.arange(n_px) * n_cells
@@ -92,7 +94,7 @@ def _encoded(encoder: Encoder, clip: Clip) -> Iterator[np.ndarray]:
 def classify(
     encoder: Encoder, classifier: "Classifier", clip: Clip, masklets: Masklets, scope: str = "frame"
 ) -> list[np.ndarray]:
-    """Find the class of each masklet in each frame.
+    """Return the class of each masklet in each frame.
 
     Args:
         encoder: of `lib.study.features`.
@@ -106,11 +108,13 @@ def classify(
 
     Source: paper Sec. 3.1.2.
     """
+    # scope "frame": each frame by itself
     if scope == "frame":
         return [
             classifier.predict(mask_means(features, masklets.masks(t)))
             for t, features in enumerate(_encoded(encoder, clip))
         ]
+    # scope "masklet": average each masklet's vectors over its frames, weighted by area, then classify once
     sums, areas = {}, {}
     for t, features in enumerate(_encoded(encoder, clip)):
         masks = masklets.masks(t)
@@ -123,14 +127,14 @@ def classify(
 
 
 def true_classes(clip: Clip, masklets: Masklets) -> list[np.ndarray]:
-    """The class that the truth gives most pixels of each masklet in each frame: (N,) int64, -1 where it
-    gives none."""
+    """Return the class that the truth gives most pixels of each masklet in each frame: (N,) int64, -1 where
+    it gives none."""
     return [majority(clip.truth(t), masklets.masks(t)) for t in range(len(clip))]
 
 
 def majority(truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The class of most pixels of each mask, void not counted: (N,) int64, the lowest of equals, -1 for
-    void alone."""
+    """Return the class of most pixels of each mask, void not counted: (N,) int64, the lowest of equals, -1
+    for void alone."""
     votes = vote(truth, masks)
     return np.where(votes.any(1), votes.argmax(1), NO_CLASS)
 
@@ -152,17 +156,17 @@ def paint_classes(
     Yields:
         (H, W) uint8 per frame.
     """
-    for t, (frame, found) in enumerate(zip(masklets.frames, classes, strict=True)):
-        empty = np.full(masklets.size, VOID, np.uint8) if base is None else base[t]
-        chosen = np.zeros((len(found), 256), np.int64)
-        chosen[np.flatnonzero(found >= 0), found[found >= 0]] = 1
-        yield paint(
-            empty, masklets.masks(t), chosen, np.array(frame.iou) if votes.overlap == "score" else None
-        )
+    for t, (frame, ids) in enumerate(zip(masklets.frames, classes, strict=True)):
+        under = np.full(masklets.size, VOID, np.uint8) if base is None else base[t]
+        # one vote a masklet, for its class; none leaves it unpainted
+        chosen = np.zeros((len(ids), 256), np.int64)
+        chosen[np.flatnonzero(ids >= 0), ids[ids >= 0]] = 1
+        scores = np.array(frame.iou) if votes.overlap == "score" else None
+        yield paint(under, masklets.masks(t), chosen, scores)
 
 
 def coverage(masklets: Masklets) -> float:
-    """Share of a clip's pixels that lie in at least one masklet."""
+    """Return the share of a clip's pixels that lie in at least one masklet, 0..1."""
     covered = sum(float(coco.area(coco.merge(list(frame.rles)))) for frame in masklets.frames if frame.rles)
     return covered / (len(masklets) * masklets.size[0] * masklets.size[1])
 
@@ -177,8 +181,8 @@ class Samples:
 
 
 def spread(dataset: Dataset, n_clips: int, n_frames: int) -> list[tuple[Clip, list[int]]]:
-    """Choose clips evenly from a split (0 for all) and frames evenly from each clip, around the middle of
-    equal parts."""
+    """Return clips taken evenly from a split (0 for all), and frames taken evenly from each clip, around the
+    middle of equal parts."""
     n = min(n_clips or len(dataset.clips), len(dataset.clips))
     chosen = [dataset.clips[i * len(dataset.clips) // n] for i in range(n)]
     return [
@@ -195,7 +199,7 @@ def gather(
     """Collect training vectors for several encoders in one pass over the frames.
 
     Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of
-        `lib.study.features.proposals`.
+        `lib.sam.propose.proposals`.
     Returns: a vector for each mask of at least one pixel that is not void, labelled with its majority class.
     """
     vectors, labels, clips = {e.name: [] for e in encoders}, [], []
@@ -203,11 +207,11 @@ def gather(
         for t in frames:
             image = clip.image(t)
             masks = masks_of(image)
-            found = majority(clip.truth(t), masks)
-            masks = masks[found >= 0]
+            classes = majority(clip.truth(t), masks)
+            masks = masks[classes >= 0]
             for encoder in encoders:
                 vectors[encoder.name].append(mask_means(encoder.encode([image])[0], masks))
-            labels.append(found[found >= 0])
+            labels.append(classes[classes >= 0])
             clips += [clip.name] * len(masks)
     return Samples(
         {name: np.concatenate(parts) for name, parts in vectors.items()},

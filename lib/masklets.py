@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco
 
-from .clips.errors import DataError, DataMissingError
+from .clips.errors import DataError, DataMissingError, problem
 from .config import MaskletSettings, from_dict
 from .files import replacing
 
@@ -30,15 +30,15 @@ class FrameMasklets:
     stability: tuple[float, ...]  # stability score there
 
     def masks(self, size: tuple[int, int]) -> np.ndarray:
-        """Decode to (N, H, W) bool."""
+        """Return the masks, decoded: (N, H, W) bool."""
         if not self.rles:
             return np.zeros((0, *size), bool)
         return coco.decode(list(self.rles)).transpose(2, 0, 1).view(bool)
 
     def boxes(self) -> list[tuple[slice, slice]]:
-        """The smallest box around each mask, rows and columns; an empty one for an empty mask."""
-        found = coco.toBbox(list(self.rles)).astype(int).reshape(-1, 4).tolist()
-        return [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in found]
+        """Return the smallest box around each mask, rows and columns; an empty one for an empty mask."""
+        boxes = coco.toBbox(list(self.rles)).astype(int).reshape(-1, 4).tolist()
+        return [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in boxes]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Masklets:
         return len(self.frames)
 
     def masks(self, t: int) -> np.ndarray:
-        """The masklets of frame `t`, (N, H, W) bool."""
+        """Return the masks of frame `t`, (N, H, W) bool."""
         return self.frames[t].masks(self.size)
 
     def save(self, path: str | Path) -> None:
@@ -105,10 +105,11 @@ def read(path: str | Path) -> Masklets:
     """
     path, known = Path(path), {}
 
-    def share(found: dict) -> dict:
-        """Keep equal RLEs once: most are empty masks, of each masklet in all frames but its own, and would
+    def share(entry: dict) -> dict:
+        """Hold equal RLEs once: most are empty masks, of each masklet in all frames but its own, and would
         fill the memory on long clips."""
-        return known.setdefault(str(found["counts"]), found) if found.keys() == {"size", "counts"} else found
+        is_rle = entry.keys() == {"size", "counts"}
+        return known.setdefault(str(entry["counts"]), entry) if is_rle else entry
 
     try:
         content = json.loads(path.read_text(), object_hook=share)
@@ -126,20 +127,27 @@ def read(path: str | Path) -> Masklets:
             content["video_id"], size, from_dict(MaskletSettings, content["settings"]), tuple(frames)
         )
     except FileNotFoundError as error:
-        raise DataMissingError(
-            f"{path}: expected a masklet JSON; found no such file. Remedy: run `python -m lib refine` with --masklets."
+        raise problem(
+            DataMissingError,
+            path,
+            expected="a masklet JSON",
+            found="no such file",
+            remedy="Run `python -m lib refine` with --masklets.",
         ) from error
     except (LookupError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}: expected a masklet JSON written by this library; found {type(error).__name__}: {error}. Remedy: delete the file and run again."
+        raise problem(
+            DataError,
+            path,
+            expected="a masklet JSON written by this library",
+            found=f"another file ({type(error).__name__}: {error})",
+            remedy="Delete the file and run again.",
         ) from error
 
 
 def as_text(rle: dict) -> dict:
-    """Turn an RLE of pycocotools, whose counts are bytes, into one that JSON can hold; pycocotools reads
-    both."""
+    """Return an RLE of pycocotools, whose counts are bytes, in the form that JSON can hold; pycocotools
+    reads both."""
     counts = rle["counts"]
-    return {
-        "size": [int(n) for n in rle["size"]],
-        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
-    }
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii")
+    return {"size": [int(n) for n in rle["size"]], "counts": counts}

@@ -102,6 +102,7 @@ def count_clip(
     square = np.ones((boundary_px, boundary_px), np.uint8)
     shape, n_frames = None, 0
     for truth, predicted in zip_longest(truths, predictions):
+        # one frame of each, checked
         place = f"clip {name!r}, frame {n_frames}"
         if truth is None or predicted is None:
             short = "truth" if truth is None else "prediction"
@@ -110,19 +111,24 @@ def count_clip(
             )
         shape = truth.shape if shape is None else shape
         truth, predicted = (_checked(labels, shape, place) for labels in (truth, predicted))
+        # mIoU and wIoU: count the pairs of labels
         joint = _joint_histogram(truth, predicted)
         if joint[n_classes:VOID].any() or joint[:, n_classes:VOID].any():
             what, labels = ("truth", truth) if joint[n_classes:VOID].any() else ("prediction", predicted)
-            found = labels[(labels >= n_classes) & (labels < VOID)].max()
+            odd = labels[(labels >= n_classes) & (labels < VOID)].max()
             raise ValueError(
-                f"{place}: expected class ids 0..{n_classes - 1} or {VOID} in the {what}, but got {found}"
+                f"{place}: expected class ids 0..{n_classes - 1} or {VOID} in the {what}, but got {odd}"
             )
         if not tallies or (block_frames and n_frames % block_frames == 0):
             tallies.append(_Tally(len(windows)))
+        # IoU: pixels by label of truth and of prediction
         tallies[-1].confusion += joint
+        # void in the truth is not judged
         judged = cv2.threshold(truth, VOID - 1, 255, cv2.THRESH_BINARY_INV)[1]
         agree = cv2.bitwise_and(cv2.compare(truth, predicted, cv2.CMP_EQ), judged)
+        # mBIoU: one IoU for each frame that has a boundary
         tallies[-1].boundary_ious += _boundary_iou(truth, predicted, judged, agree, square, pool)
+        # mVC: score the windows that end with this frame; they belong to the block in which they start
         for kind, i, start, vc in consistency.add(truth, predicted, judged, agree):
             tallies[start // block_frames if block_frames else 0].windows[kind, :, i] += 1, vc
         n_frames += 1
@@ -194,17 +200,15 @@ def _joint_histogram(truth: np.ndarray, predicted: np.ndarray, mask: np.ndarray 
     longer."""
     if truth.size >= CV2_EXACT_PX:
         pairs = truth.astype(np.int64) * 256 + predicted
-        return np.bincount(pairs.ravel() if mask is None else pairs[mask > 0], minlength=65536).reshape(
-            256, 256
-        )
+        pairs = pairs.ravel() if mask is None else pairs[mask > 0]
+        return np.bincount(pairs, minlength=65536).reshape(256, 256)
     return cv2.calcHist([truth, predicted], [0, 1], mask, [256, 256], [0, 256, 0, 256])
 
 
 def _boundary_iou(truth, predicted, judged, agree, square, pool: str) -> list[float]:
     """Return the IoU on the truth's boundary in one frame, nothing where it has none."""
     # A pixel is eroded from its class when another class lies in its window, so when the window's lowest and
-    # highest
-    # class differ. Void is 255 for the minimum and 0 for the maximum and so decides neither; cv2 pads
+    # highest class differ. Void is 255 for the minimum and 0 for the maximum and so decides neither; cv2 pads
     # likewise.
     lowest, highest = cv2.erode(truth, square), cv2.dilate(cv2.bitwise_and(truth, judged), square)
     boundary = cv2.bitwise_and(cv2.compare(lowest, highest, cv2.CMP_NE), judged)
@@ -286,11 +290,9 @@ def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str,
 
     Returns:
         {metric: percent}. mIoU: one count over the data set, mean over classes present in the truth. wIoU:
-        classes
-        weighted by their pixels in the truth. mBIoU: mean over all frames that have a boundary. mVC: windows
-            without a
-        common area do not count; by script, the mean over all windows of all clips, by Eq. 4 over windows,
-        then clips.
+        classes weighted by their pixels in the truth. mBIoU: mean over all frames that have a boundary. mVC:
+        windows without a common area do not count; by script, the mean over all windows of all clips, by
+        Eq. 4 over windows, then clips.
 
     Source: paper section 3.3, Eq. 4-6; VC_perclip.py of VSPW.
     """

@@ -11,12 +11,12 @@ from .masklets import Masklets
 
 
 def vote(semantic: np.ndarray, masks: np.ndarray, boxes: list | None = None) -> np.ndarray:
-    """Count the classes inside each mask.
+    """Return how many pixels of each class lie inside each mask.
 
     Args:
         semantic: (H, W) uint8, class ids; `VOID` (255) is no class.
         masks: (N, H, W) bool.
-        boxes: what `_boxes(masks)` gives, if it is known already.
+        boxes: the result of `_boxes(masks)`, if there is one already.
 
     Returns:
         (N, 256) int64 votes; void pixels cast none, so column 255 is zero.
@@ -25,12 +25,13 @@ def vote(semantic: np.ndarray, masks: np.ndarray, boxes: list | None = None) -> 
     """
     votes = np.zeros((len(masks), 256), np.int64)
     for i, (mask, box) in enumerate(zip(masks, boxes or _boxes(masks))):
-        # OpenCV counts in float32, which is exact up to 2**24 pixels of one class in one mask
+        # every pixel inside the mask votes for its class in the base prediction
         if mask[box].size:
             inside = np.ascontiguousarray(mask[box]).view(np.uint8)
-            votes[i] = cv2.calcHist(
-                [np.ascontiguousarray(semantic[box])], [0], inside, [256], [0, 256]
-            ).ravel()
+            labels = np.ascontiguousarray(semantic[box])
+            # OpenCV counts in float32, which is exact up to 2**24 pixels of one class in one mask
+            votes[i] = cv2.calcHist([labels], [0], inside, [256], [0, 256]).ravel()
+    # void is no class
     votes[:, VOID] = 0
     return votes
 
@@ -42,7 +43,7 @@ def paint(
     scores: np.ndarray | None = None,
     boxes: list | None = None,
 ) -> np.ndarray:
-    """Give every mask its class: R of paper Eq. 1.
+    """Return the base prediction with every mask painted in its class: R of paper Eq. 1.
 
     Args:
         semantic: (H, W) uint8 base prediction S, kept outside all masks.
@@ -52,18 +53,20 @@ def paint(
         scores: None: larger masks are painted first and smaller ones over them, so that small objects
             survive. (N,): lower scores first instead. Equal masks are painted with the lowest class last, so
             the order of `masks` never matters.
-        boxes: what `_boxes(masks)` gives, if it is known already.
+        boxes: the result of `_boxes(masks)`, if there is one already.
 
     Returns:
         (H, W) uint8.
     """
     refined, boxes = semantic.copy(), boxes or _boxes(masks)
-    classes = votes.argmax(1)  # numpy takes the first of equals: the lowest class id
-    rank = (
-        -np.array([np.count_nonzero(m[box]) for m, box in zip(masks, boxes)])
-        if scores is None
-        else np.asarray(scores)
-    )
+    # the class of a mask: the argmax of Eq. 2; numpy takes the first of equals, the lowest class id
+    classes = votes.argmax(1)
+    # what is painted later wins an overlap: small masks over large ones, or high scores over low ones
+    if scores is None:
+        rank = -np.array([np.count_nonzero(mask[box]) for mask, box in zip(masks, boxes)])
+    else:
+        rank = np.asarray(scores)
+    # pixels outside all masks, and masks without a vote, keep the base prediction
     for i in np.lexsort((-classes, rank)):
         if votes[i, classes[i]] > 0:
             np.copyto(refined[boxes[i]], np.uint8(classes[i]), where=masks[i][boxes[i]])
@@ -71,7 +74,7 @@ def paint(
 
 
 def refine_frame(semantic: np.ndarray, masks: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
-    """Refine one frame with the masklets seen in it.
+    """Return one frame's prediction refined with its masklets.
 
     Args:
         semantic: (H, W) uint8, class ids, 255 where nothing was predicted.
@@ -116,31 +119,36 @@ def refine_clip(
         raise ValueError(
             f"Expected one prediction per frame of {masklets.clip} ({len(masklets)}), but got {len(predictions)}."
         )
-    whole: dict[int, np.ndarray] = {}
+    # scope "masklet": add up the votes of each masklet over all its frames first
+    votes_of: dict[int, np.ndarray] = {}
     if settings.scope == "masklet":
         for t, frame in enumerate(masklets.frames):
-            for i, counts in zip(frame.ids, vote(predictions[t], masklets.masks(t))):
-                whole[i] = whole.get(i, 0) + counts
+            for i, votes in zip(frame.ids, vote(predictions[t], masklets.masks(t))):
+                votes_of[i] = votes_of.get(i, 0) + votes
     for t, frame in enumerate(masklets.frames):
-        semantic, masks = predictions[t], masklets.masks(t)
-        boxes = frame.boxes()
-        votes = (
-            np.stack([whole[i] for i in frame.ids]) if whole and frame.ids else vote(semantic, masks, boxes)
-        )
-        yield paint(
-            semantic, masks, votes, np.array(frame.iou) if settings.overlap == "score" else None, boxes
-        )
+        semantic, masks, boxes = predictions[t], masklets.masks(t), frame.boxes()
+        # Eq. 2: the votes of each masklet, in this frame or in all
+        if votes_of and frame.ids:
+            votes = np.stack([votes_of[i] for i in frame.ids])
+        else:
+            votes = vote(semantic, masks, boxes)
+        # Eq. 1: paint each masklet with the class that won
+        scores = np.array(frame.iou) if settings.overlap == "score" else None
+        yield paint(semantic, masks, votes, scores, boxes)
 
 
 def by_columns(masks: np.ndarray) -> bool:
-    """Say whether masks (N, H, W) lie in memory column after column, as pycocotools decodes them: then
-    what reads them had better go that way."""
+    """Return whether masks (N, H, W) lie in memory column after column, as pycocotools decodes them: reading
+    them that way is faster."""
     return not masks.flags.c_contiguous and masks.transpose(0, 2, 1).flags.c_contiguous
 
 
 def _boxes(masks: np.ndarray) -> list[tuple[slice, slice]]:
-    """The smallest box around each mask; an empty one for an empty mask."""
+    """Return the smallest box around each mask, rows and columns; an empty one for an empty mask."""
     turned = by_columns(masks)
-    found = [cv2.boundingRect((mask.T if turned else mask).view(np.uint8)) for mask in masks]
-    rows_first = [(x, y, width, height) if turned else (y, x, height, width) for x, y, width, height in found]
-    return [(slice(y, y + height), slice(x, x + width)) for y, x, height, width in rows_first]
+    boxes = []
+    for mask in masks.transpose(0, 2, 1) if turned else masks:
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        box = slice(y, y + height), slice(x, x + width)
+        boxes.append(box[::-1] if turned else box)
+    return boxes

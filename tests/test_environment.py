@@ -46,6 +46,27 @@ def test_sam2_is_pinned_in_one_file_that_both_ways_install():
         assert "sam2==" not in text
 
 
+def test_commit_hooks_run_what_lint_runs():
+    """From the environment and its pinned versions, nothing fetched; .ci/run lints too."""
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    lint = MAKEFILE.split("\nlint:")[1].split("\n\n")[0]
+    for hook in repository["hooks"]:
+        command = re.fullmatch(
+            r"\.venv/bin/python -m (ruff format|ruff check|pytest .*?)( --f.*)?", hook["entry"]
+        )
+        assert hook["language"] == "system" and command and f"-m {command[1]}" in lint
+    assert "make lint" in (ROOT / ".ci/run").read_text()
+
+
+def test_citation_names_the_paper_and_the_software():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    paper = citation["preferred-citation"]
+    assert citation["license"] == "Apache-2.0" and paper["title"] in (ROOT / "README.md").read_text()
+    assert f'version = "{citation["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert len(paper["authors"]) == 7 and paper["authors"][0]["family-names"] == "Syed Hesham"
+
+
 def test_installed_versions_are_the_pinned_ones():
     for line in pins(REQUIREMENTS) + pins(SAM2):
         name, pinned = line.split("==")

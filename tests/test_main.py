@@ -9,9 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from test_evaluate import write_clips
-from test_masklets import make_masklets
-from test_metrics import random_clip
+from toy import make_masklets, random_clip, write_clips
 
 import lib.__main__ as cli
 from lib import paths, study

@@ -8,32 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pycocotools import mask as coco
+from toy import make_masklets
 
 from lib import masklets
 from lib.clips.errors import DataError, DataMissingError
 from lib.config import MaskletSettings
-from lib.masklets import FrameMasklets, Masklets, as_text
-
-
-def make_masklets(windows, settings=MaskletSettings(), clip="street"):
-    """Masklets of a list of windows, each a list of (N, H, W) bool arrays, one a frame."""
-    frames, first_id = [], 0
-    for window in windows:
-        start, n = len(frames), len(window[0])
-        for masks in window:
-            rles = tuple(as_text(coco.encode(np.asfortranarray(mask, np.uint8))) for mask in masks)
-            ids = tuple(range(first_id, first_id + n))
-            frames.append(
-                FrameMasklets(
-                    start,
-                    ids,
-                    rles,
-                    tuple(0.95 - 0.1 * i for i in range(n)),
-                    tuple(0.9 + 0.01 * i for i in range(n)),
-                )
-            )
-        first_id += n
-    return Masklets(clip, windows[0][0].shape[1:], settings, tuple(frames))
 
 
 @pytest.fixture
@@ -127,12 +106,12 @@ def _with(**values):
 def test_damaged_file_is_named(tmp_path, found, damage):
     found.save(path := tmp_path / "street.json")
     path.write_text(damage(path.read_text()))
-    with pytest.raises(DataError, match=r"street\.json: expected a masklet JSON.*found .*Remedy"):
+    with pytest.raises(DataError, match=r"street\.json: expected a masklet JSON.*found .*Delete"):
         masklets.read(path)
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(DataMissingError, match=r"street\.json.*Remedy"):
+    with pytest.raises(DataMissingError, match=r"street\.json.*no such file.*Run"):
         masklets.read(tmp_path / "street.json")
 
 

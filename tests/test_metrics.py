@@ -4,6 +4,7 @@ import tracemalloc
 import numpy as np
 import oracles
 import pytest
+from toy import random_clip
 
 from lib import metrics
 from lib.metrics import count_clip, left_out, per_class, per_clip, summarise
@@ -19,23 +20,6 @@ def labels(*rows):
 def clip(truth, predicted, n_frames=1):
     """Repeat one frame."""
     return np.stack([truth] * n_frames), np.stack([predicted] * n_frames)
-
-
-def random_clip(n_frames, seed, shape=(13, 17), share_wrong=0.15):
-    """Blocks of classes that change a little from frame to frame, with void, and predictions with 255."""
-    rng = np.random.default_rng(seed)
-    truth = np.kron(rng.choice([0, 1, 2, 4, V], (4, 5), p=[0.3, 0.3, 0.2, 0.1, 0.1]), np.ones((4, 4), int))
-    truth = np.resize(truth, shape).astype(np.uint8)
-    predicted = np.where(
-        rng.random(shape) < share_wrong, rng.choice([0, 1, 2, 3, 4, V], shape), truth
-    ).astype(np.uint8)
-    frames = []
-    for _ in range(n_frames):
-        for frame in (truth, predicted):
-            moved = rng.random(shape) < 0.02
-            frame[moved] = rng.choice([0, 1, 2, 4, V], moved.sum())
-        frames.append((truth.copy(), predicted.copy()))
-    return tuple(np.stack(part) for part in zip(*frames, strict=True))
 
 
 def count(clips, n_classes=N, **options):

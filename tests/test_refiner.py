@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 from pycocotools import mask as coco
-from test_masklets import make_masklets
+from toy import make_masklets
 
 from lib import refiner
 from lib.config import VoteSettings

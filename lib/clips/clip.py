@@ -14,7 +14,7 @@ from .errors import DataError, DataMissingError, problem
 
 @dataclass(frozen=True)
 class Clip:
-    """One video clip. Nothing of it is kept in memory; it can be pickled."""
+    """One video clip, read frame by frame when asked; it holds no pixels and can be pickled."""
 
     name: str
     frames: tuple[str, ...]  # frame names (file stems), in order
@@ -79,18 +79,19 @@ class Predictions:
 
 
 class Remembered:
-    """Reads each label map of a clip once and keeps it, read-only; a copy sent to another process starts
+    """Reads each label map of a clip once and caches it, read-only; a copy sent to another process starts
     empty."""
 
     def __init__(self, read: Callable[[int], np.ndarray]):
-        self.read, self.kept = read, {}
+        self.read, self.cached = read, {}
 
     def __call__(self, i: int) -> np.ndarray:
-        if i not in self.kept:
+        """Return the label map of frame i."""
+        if i not in self.cached:
             labels = self.read(i)
             labels.flags.writeable = False
-            self.kept[i] = labels
-        return self.kept[i]
+            self.cached[i] = labels
+        return self.cached[i]
 
     def __reduce__(self):
         return Remembered, (self.read,)
@@ -98,7 +99,7 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Files:
-    """Reads file i of a clip and holds it to the clip's size."""
+    """Reads file i of a clip and refuses another size than the clip's."""
 
     paths: tuple[str, ...]
     read: Callable[[str], np.ndarray]
@@ -118,8 +119,8 @@ class Files:
 
 
 def what_is_read(read: Callable[[int], np.ndarray], n: int) -> Iterator[bytes | np.ndarray]:
-    """What frames 0..n-1 are, to be hashed. Of files: how they are read, and their bytes, which takes a
-    fraction of the time of decoding them."""
+    """Yield what frames 0..n-1 are, to be hashed. Of files: how they are read, and their bytes, which takes
+    a fraction of the time of decoding them."""
     read = read.read if isinstance(read, Remembered) else read
     if not isinstance(read, Files):
         yield from (np.ascontiguousarray(read(i)) for i in range(n))
@@ -131,8 +132,8 @@ def what_is_read(read: Callable[[int], np.ndarray], n: int) -> Iterator[bytes | 
 
 @cache
 def fingerprint(clip: "Clip") -> str:
-    """Name the frames by content, so that a cache never serves other frames under an old name; read once
-    per clip and process."""
+    """Return a name of the frames by their content, so that a cache never serves other frames under an old
+    name; read once per clip and process."""
     digest = hashlib.sha256(json.dumps([clip.name, clip.frames, clip.size]).encode())
     for frame in what_is_read(clip.read_image, len(clip)):
         digest.update(frame)

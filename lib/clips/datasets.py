@@ -1,4 +1,5 @@
-"""The layouts of VSPW, VIPSeg and CamVid. Listing is done once and by name; pictures and labels are read when asked for."""
+"""Readers of VSPW, VIPSeg and CamVid. Files are listed once, by name; pictures and labels are read when asked
+for."""
 
 from collections.abc import Iterable
 from functools import partial

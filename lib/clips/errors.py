@@ -1,4 +1,5 @@
-"""The two kinds of data error, and the one shape of their messages: the file, what was expected, what was found, the remedy."""
+"""The two kinds of data error, and the one shape of their messages: the file, what was expected, what was
+found, the remedy."""
 
 
 class DataError(ValueError):

@@ -20,7 +20,7 @@ def clip_of_files(
     labels: dict[str, str] | None = None,
     read: Callable[[str], np.ndarray] | None = None,
 ) -> Clip:
-    """Make a clip of image files and, with labels, of the function that reads one."""
+    """Return a clip of image files and, with labels, of the function that reads one."""
     size = partial(image_size, next(iter(images.values())))
     truth = None if labels is None else Files(tuple(labels[f] for f in images), read, size)
     return Clip(name, tuple(images), size, Files(tuple(images.values()), read_image, size), truth)
@@ -115,7 +115,7 @@ def read_frames(path: str | Path) -> tuple[Clip, ...]:
 
 
 def read_predictions(root: str | Path, clip: Clip, n_classes: int, *, flat: bool = True) -> Predictions:
-    """Find a model's predictions for a clip; the names are checked now, size, mode and values when a frame
+    """Return a model's predictions for a clip; the names are checked now, size, mode and values when a frame
     is read.
 
     Args: root: holds `<clip>/<frame>.png` (palette or grey, class ids; 255 nothing predicted); or the PNGs of

@@ -74,8 +74,8 @@ def video_shape(path: str | Path) -> tuple[int, int, int]:
 def read_video_frame(path: str | Path, i: int) -> np.ndarray:
     """Read frame i of a video as (H, W, 3) uint8 RGB.
 
-    In order it is one decode a frame. Backwards it starts again from frame 0: seeking by number is wrong for
-        some codecs.
+    In order it is one decode a frame. Backwards it starts again from frame 0, because seeking by number is
+    wrong for some codecs.
     """
     if not Path(path).is_file():
         raise problem(

@@ -248,8 +248,8 @@ def render(scene: Scene, t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _recolour(look: Look) -> np.ndarray:
-    """The (3, 3) matrix that turns RGB about the grey axis and moves it towards grey; greys stay as they
-    are."""
+    """Return the (3, 3) matrix that turns RGB about the grey axis and moves it towards grey; greys stay as
+    they are."""
     turn, third = np.deg2rad(look.hue_deg), np.full((3, 3), 1 / 3)
     axis = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
     rotation = np.cos(turn) * np.eye(3) + (1 - np.cos(turn)) * third + np.sin(turn) * axis

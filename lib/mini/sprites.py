@@ -1,4 +1,4 @@
-"""What the mini scenes are made of: textures, and the things that stand or move in a scene, as small RGBA
+"""The parts of the mini scenes: textures, and the things that stand or move in a scene, as small RGBA
 pictures.
 
 Everything is drawn by numpy and OpenCV from a seeded generator. A sprite is drawn at twice its final size and
@@ -108,7 +108,7 @@ def _paint(rgb: np.ndarray, where: np.ndarray, value) -> None:
 
 
 def building(rng, h, w, wild):
-    """A facade with a window grid; the roof may be a gable."""
+    """Draw a facade with a window grid; the roof may be a gable."""
     rgb, a = surface(rng, "building", (h, w), wild, 2), _canvas(h, w)
     roof = int(h * rng.choice([0, 0, 0.12]))
     cv2.fillPoly(a, [np.array([[0, h], [0, roof], [w // 2, 0], [w, roof], [w, h]])], 255)
@@ -130,7 +130,7 @@ def building(rng, h, w, wild):
 
 
 def tree(rng, h, w, wild):
-    """A trunk and a crown of overlapping discs."""
+    """Draw a trunk and a crown of overlapping discs."""
     rgb, a = surface(rng, "tree", (h, w), wild, 2), _canvas(h, w)
     trunk = _canvas(h, w)
     cv2.rectangle(trunk, (int(w * 0.45), int(h * 0.5)), (int(w * 0.55), h), 255, -1)
@@ -143,7 +143,7 @@ def tree(rng, h, w, wild):
 
 
 def pole(rng, h, w, wild):
-    """A thin mast; some carry a lamp or a sign."""
+    """Draw a thin mast; some carry a lamp or a sign."""
     rgb, a = surface(rng, "pole", (h, w), wild, 2), _canvas(h, w)
     half = max(2, int(h * 0.018))
     cv2.rectangle(a, (w // 2 - half, 0), (w // 2 + half, h), 255, -1)
@@ -153,7 +153,7 @@ def pole(rng, h, w, wild):
 
 
 def car(rng, h, w, wild):
-    """A side view: body, cabin with windows, two wheels."""
+    """Draw a side view: body, cabin with windows, two wheels."""
     rgb, a = surface(rng, "car", (h, w), wild, 2), _canvas(h, w)
     cv2.fillPoly(
         a,
@@ -178,7 +178,7 @@ def car(rng, h, w, wild):
 
 
 def person(rng, h, w, wild, phase: float = 0.0):
-    """A walker: head, torso, arms and legs that swing with `phase` (radians)."""
+    """Draw a walker: head, torso, arms and legs that swing with `phase` (radians)."""
     rgb, a = surface(rng, "person", (h, w), wild, 2), _canvas(h, w)
     trousers, skin = (
         colour(rng, "road", wild) * rng.uniform(0.5, 1.2),
@@ -199,7 +199,7 @@ def person(rng, h, w, wild, phase: float = 0.0):
 
 
 def ball(rng, h, w, wild):
-    """A disc with a stripe."""
+    """Draw a disc with a stripe."""
     rgb, a = surface(rng, "ball", (h, w), wild, 2), _canvas(h, w)
     cv2.circle(a, (w // 2, h // 2), min(h, w) // 2 - 1, 255, -1)
     stripe = _canvas(h, w)
@@ -211,7 +211,7 @@ def ball(rng, h, w, wild):
 
 
 def trash_can(rng, h, w, wild):
-    """A tapered bin with a lid."""
+    """Draw a tapered bin with a lid."""
     rgb, a = surface(rng, "trash_can", (h, w), wild, 2), _canvas(h, w)
     cv2.fillPoly(a, [(np.array([[0.08, 0.1], [0.92, 0.1], [0.8, 1], [0.2, 1]]) * (w, h)).astype(int)], 255)
     lid = _canvas(h, w)
@@ -221,7 +221,7 @@ def trash_can(rng, h, w, wild):
 
 
 def blob(rng, h, w, wild, name="ball"):
-    """A shape of no class's own, for training the tracker on more than a dozen outlines."""
+    """Draw a shape of no class's own, for training the tracker on more than a dozen outlines."""
     rgb, a = surface(rng, name, (h, w), wild, 2), _canvas(h, w)
     angle = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 14))))
     radius = rng.uniform(0.25, 0.5, len(angle))

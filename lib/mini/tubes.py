@@ -78,7 +78,7 @@ def categories(classes: list[int]) -> list[dict]:
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill and put it in the place of `folder` at the end, so that what stands
+    """Yield a temporary folder to fill and put it in the place of `folder` at the end, so that what stands
     there is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
@@ -93,5 +93,5 @@ def whole(folder: Path) -> Iterator[Path]:
 
 
 def _id(colour: np.ndarray) -> int:
-    """The number of an RGB colour. Source: panopticapi's rgb2id."""
+    """Return the number of an RGB colour. Source: panopticapi's rgb2id."""
     return int(colour[0] + 256 * colour[1] + 65536 * colour[2])

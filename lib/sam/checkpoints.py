@@ -1,5 +1,5 @@
-"""Where the checkpoints of SAM 2 are: the official ones by plain names, and the embedded micro one. Needs
-no torch, which takes seconds to load."""
+"""The checkpoints of SAM 2: the official ones by plain names, and the embedded micro one. Needs no torch,
+which takes seconds to load."""
 
 from pathlib import Path
 

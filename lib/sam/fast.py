@@ -1,4 +1,12 @@
-"""What changes sam2's own modules so that they run faster on a CPU, equal up to rounding. `load(..., exact_stock=True)` leaves all of it out."""
+"""Everything that changes sam2's own modules, in one file that a sceptic can switch off: a model of
+`lib.sam.load(..., exact_stock=True)` computes with sam2's classes and functions as they are.
+
+Equal to stock up to rounding, on by default:
+    `quicken`   three classes in the place of sam2's, and the memory encoder with channels last in memory
+    `once`      what depends on the frame alone is computed once for all clicks or objects
+An approximation, only where `Shortcuts.memories` asks for it:
+    `look_back_less`
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,28 +78,37 @@ class NarrowMemoryAttention(RoPEAttention):
 
 
 def quicken(model: SAM2Base) -> SAM2Base:
-    """Let the memory encoder keep channels last in memory, and put the classes above in the place of
-    sam2's: a quarter less time, equal up to rounding."""
+    """Put the classes above in the place of sam2's and let `once` work: a quarter less time, equal up to
+    rounding."""
+    # the memory encoder keeps channels last in memory, which its convolutions and the norm below prefer
     model.memory_encoder.to(memory_format=torch.channels_last)
+    # norms of images: one pass over memory instead of seven
     for norm in model.modules():
         if isinstance(norm, LayerNorm2d):
             norm.__class__ = FusedLayerNorm2d  # the same parameters under the same names
+    # mask decoder, image to tokens: one product of matrices for all heads
     for layer in model.sam_mask_decoder.transformer.layers:
         layer.cross_attn_image_to_token.__class__ = FewKeysAttention
+    # memory attention, image to memories: average the memories first, project after
     for layer in model.memory_attention.layers:
         layer.cross_attn_image.__class__ = NarrowMemoryAttention
+    model.quickened = True
     return model
 
 
 def seeing_no_object(sam: SAM2Base) -> list[tuple[nn.Module, str]]:
-    """What of a tracking step sees the frame but no memory and no mask yet: the first self-attention, and
-    the frame's projection in the memory encoder."""
+    """List the functions of a tracking step that see the frame but no memory and no mask yet: the first
+    self-attention, and the frame's projection in the memory encoder. None for a model as stock has it."""
+    if not getattr(sam, "quickened", False):
+        return []
     return [(sam.memory_attention.layers[0], "_forward_sa"), (sam.memory_encoder.pix_feat_proj, "forward")]
 
 
 def seeing_no_click(sam: SAM2Base) -> list[tuple[nn.Module, str]]:
-    """What of the mask decoder sees the frame but no click yet: the projections of the image in its first
-    layer."""
+    """List the functions of the mask decoder that see the frame but no click yet: the projections of the
+    image in its first layer. None for a model as stock has it."""
+    if not getattr(sam, "quickened", False):
+        return []
     layer = sam.sam_mask_decoder.transformer.layers[0]
     to_image, to_tokens = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
     return [(projection, "forward") for projection in (to_image.k_proj, to_image.v_proj, to_tokens.q_proj)]
@@ -114,3 +131,19 @@ def once(*functions: tuple[nn.Module, str]) -> Iterator[None]:
     finally:
         for module, name in functions:
             delattr(module, name)  # the instance's own; the class's remains
+
+
+def look_back_less(model: SAM2Base, memories: int) -> None:
+    """Let tracks look back to their first frame and the last `memories` alone.
+
+    Raises:
+        ValueError: more memories than the model has.
+    """
+    if memories >= model.num_maskmem:
+        raise ValueError(
+            f"Expected `memories` to be at most {model.num_maskmem - 1}, which this model has, but got {memories}."
+        )
+    # of the frame before, of the one before that ..., and last of a track's first frame
+    ages = model.maskmem_tpos_enc.data
+    model.maskmem_tpos_enc = nn.Parameter(torch.cat([ages[:memories], ages[-1:]]))
+    model.num_maskmem = memories + 1

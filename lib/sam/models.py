@@ -23,10 +23,10 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
-from ..clips.errors import DataError
+from ..clips.errors import DataError, problem
 from ..config import Shortcuts
 from .checkpoints import OFFICIAL, weights_of
-from .fast import quicken
+from .fast import look_back_less, quicken
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ def load(
     checkpoint: str | Path = "micro",
     device: str | torch.device | None = None,
     shortcuts: Shortcuts = Shortcuts(),
+    *,
+    exact_stock: bool = False,
 ) -> SAM2Base:
     """Load a SAM 2 model, ready for `lib.sam.track.track`.
 
@@ -58,12 +60,16 @@ def load(
             `.safetensors`.
         device: where to run; default: the GPU if there is one, else the CPU.
         shortcuts: `input_px` and `memories` change the model; `every` is for `lib.sam.segment.segment`.
+        exact_stock: leave sam2's modules as they are, which takes longer; every change to them is in
+            `lib.sam.fast`.
 
     Raises:
-        ValueError: more memories than the model has.
+        ValueError: more memories than the model has, or fewer together with `exact_stock`.
         DataMissingError: no such file, or the hub cannot be reached.
         DataError: the file is no SAM 2 checkpoint.
     """
+    if exact_stock and shortcuts.memories:
+        raise ValueError(f"Expected no `memories` with `exact_stock`, but got {shortcuts.memories}.")
     device = torch.device(device or default_device())
     path = weights_of(checkpoint)
     tensors = _read(path)
@@ -72,33 +78,30 @@ def load(
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise DataError(
-            f"{path}: expected the tensors of a SAM 2 model; found others ({str(error).splitlines()[1].strip()[:160]}). Remedy: use an unchanged checkpoint."
+        raise problem(
+            DataError,
+            path,
+            expected="the tensors of a SAM 2 model",
+            found=f"others ({str(error).splitlines()[1].strip()[:160]})",
+            remedy="Use an unchanged checkpoint.",
         ) from error
     if shortcuts.memories:
-        _remember_less(model, shortcuts.memories)
-    return quicken(model).to(device).eval()
+        look_back_less(model, shortcuts.memories)
+    if not exact_stock:
+        quicken(model)
+    return model.to(device).eval()
 
 
-def _remember_less(model: SAM2Base, memories: int) -> None:
-    """Let tracks look back to their first frame and the last `memories` alone."""
-    if memories >= model.num_maskmem:
-        raise ValueError(
-            f"Expected `memories` to be at most {model.num_maskmem - 1}, which this model has, but got {memories}."
-        )
-    # of the frame before, of the one before that ..., and last of a track's first frame
-    ages = model.maskmem_tpos_enc.data
-    model.maskmem_tpos_enc = torch.nn.Parameter(torch.cat([ages[:memories], ages[-1:]]))
-    model.num_maskmem = memories + 1
+load_sam = load  # its name in `lib`
 
 
 def has_gpu() -> bool:
-    """Say whether models run on a GPU unless told otherwise."""
+    """Return whether models run on a GPU unless told otherwise."""
     return torch.cuda.is_available()
 
 
 def default_device() -> str:
-    """Where models run unless told otherwise."""
+    """Return where models run unless told otherwise."""
     return "cuda" if has_gpu() else "cpu"
 
 
@@ -134,8 +137,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         ValueError,
     ) as error:
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:160]}"
-        raise DataError(
-            f"{path}: expected an official SAM 2 .pt (a dict with the key 'model') or a .safetensors; found a file that does not read so ({why}). Remedy: fetch it again."
+        raise problem(
+            DataError,
+            path,
+            expected="an official SAM 2 .pt (a dict with the key 'model') or a .safetensors",
+            found=f"a file that does not read so ({why})",
+            remedy="Fetch it again.",
         ) from error
 
 
@@ -145,11 +152,15 @@ def _is_micro(tensors) -> bool:
 
 
 def _name_of(tensors, path) -> str:
-    """Tell the official configuration from the tensors' names and shapes."""
+    """Return the official configuration that the tensors' names and shapes belong to."""
     weight = tensors.get("image_encoder.trunk.patch_embed.proj.weight")
     if weight is None or weight.shape[0] not in _EMBED_DIM:
-        raise DataError(
-            f"{path}: expected a SAM 2 or 2.1 checkpoint; found no trunk of a known width in it. Remedy: use an unchanged official file."
+        raise problem(
+            DataError,
+            path,
+            expected="a SAM 2 or 2.1 checkpoint",
+            found="no trunk of a known width in it",
+            remedy="Use an unchanged official file.",
         )
     size = _EMBED_DIM[weight.shape[0]]
     if size == "tiny" and "image_encoder.trunk.blocks.15.norm1.weight" in tensors:
@@ -233,6 +244,6 @@ def micro(image_size: int = MICRO_SIZE, cls: type = SAM2Base, **kwargs) -> SAM2B
 
 
 def encode(sam, image: torch.Tensor):
-    """Features, positions and sizes of one (3, S, S) frame, flat and not yet expanded to objects."""
+    """Encode one (3, S, S) frame: features, positions and sizes, flat and not yet expanded to objects."""
     _, features, positions, sizes = sam._prepare_backbone_features(sam.forward_image(image[None]))
     return features, positions, sizes

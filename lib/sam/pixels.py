@@ -32,7 +32,7 @@ def as_video_predictor(image: np.ndarray, size: int) -> torch.Tensor:
 
 
 def resize_prompts(masks: torch.Tensor, size: int) -> torch.Tensor:
-    """(N, H, W) to (N, 1, S, S) binary float, as `add_new_mask` does."""
+    """Resize (N, H, W) masks to (N, 1, S, S) binary float, as sam2's `add_new_mask` does."""
     masks = masks[:, None].float()
     if masks.shape[-2:] == (size, size):
         return masks
@@ -56,12 +56,15 @@ def enlarge(logits: torch.Tensor, size: tuple[int, int], is_prompt: bool = False
 
 
 def above(logits: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Where logits (N, H, W) exceed a threshold, bool; on a CPU by numpy, four times faster than torch."""
-    return logits > threshold if logits.device.type != "cpu" else torch.from_numpy(logits.numpy() > threshold)
+    """Return where logits (N, H, W) exceed a threshold, bool; on a CPU by numpy, four times faster than
+    torch."""
+    if logits.device.type != "cpu":
+        return logits > threshold
+    return torch.from_numpy(logits.numpy() > threshold)
 
 
 def prompts_as_output(masks: torch.Tensor) -> torch.Tensor:
-    """Binary prompts (N, 1, S, S) to the logits (N, 1, S/4, S/4) that sam2 returns for them
+    """Return the logits (N, 1, S/4, S/4) that sam2 gives for binary prompts (N, 1, S, S)
     (`SAM2Base._use_mask_as_output`)."""
     quarter = masks.shape[-1] // 4
     return F.interpolate(
@@ -78,7 +81,7 @@ def areas_of(masks: torch.Tensor) -> torch.Tensor:
 
 
 def boxes_of(masks: torch.Tensor) -> torch.Tensor:
-    """Boxes (N, 4) x0 y0 x1 y1 of (N, H, W) bool masks, x1 and y1 inclusive; zeros for an empty mask."""
+    """Return boxes (N, 4) x0 y0 x1 y1 of (N, H, W) bool masks, x1 and y1 inclusive; zeros for an empty mask."""
     if masks.device.type != "cpu":
         return batched_mask_to_box(masks)
     x, y, width, height = (

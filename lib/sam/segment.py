@@ -1,4 +1,4 @@
-"""Segment a clip into masklets: what `lib.sam.track` yields frame by frame, collected."""
+"""Segment a clip into masklets: collect what `lib.sam.track` yields frame by frame."""
 
 import itertools
 from collections.abc import Callable
@@ -19,8 +19,18 @@ def segment(
     progress: Callable | None = None,
     **options,
 ) -> Masklets:
-    """Cut one clip into masklets and collect them. `options` are `every` of `segment_all`, and those of
-    `lib.sam.track.track`."""
+    """Segment one clip into masklets.
+
+    Args:
+        sam: a model of `lib.sam.load`.
+        clip: frames are read in order, one at a time.
+        settings: window, click grid and thresholds; the paper's by default.
+        progress: wraps the frames, to show a bar.
+        options: `every` of `segment_all`; `known`, `objects_per_batch`, `autocast` of `lib.sam.track.track`.
+
+    Returns:
+        `Masklets` of all frames.
+    """
     return segment_all(sam, clip, (settings,), progress, **options)[0]
 
 
@@ -32,31 +42,37 @@ def segment_all(
     every: int = 1,
     **options,
 ) -> list[Masklets]:
-    """Cut one clip into masklets under several settings at the cost of the work they do not share.
+    """Segment one clip under several settings, at the cost of the work that they do not share.
 
     Args:
-        progress: wraps the frames.
-        every: `Shortcuts.every`; windows must be multiples of it.
+        sam, clip, progress, options: as for `segment`.
+        settings: one or more.
+        every: `Shortcuts.every`: SAM 2 sees every n-th frame, and the frames between take its masks.
 
-    Raises: ValueError for windows that are not.
+    Returns:
+        `Masklets` of each setting.
+
+    Raises:
+        ValueError: a window that is no multiple of `every`.
     """
     from .track import track  # here, so that reading masklets needs no torch
 
+    # SAM 2 sees a thinner clip, with windows as much shorter
     if any(s.window % every for s in settings):
         raise ValueError(
             f"Expected windows to be multiples of `every`, but got {', '.join(str(s.window) for s in settings)} and {every}."
         )
     seen = replace(clip, frames=clip.frames[::every], read_image=partial(_image_of_every, clip, every))
-    frames = (
-        found
-        for found in track(sam, seen, [replace(s, window=s.window // every) for s in settings], **options)
-        for _ in range(every)
-    )
+    shorter = [replace(s, window=s.window // every) for s in settings]
+    # each seen frame stands for the unseen ones after it
+    frames = (frame for frame in track(sam, seen, shorter, **options) for _ in range(every))
     frames = itertools.islice(frames, len(clip))
-    per_setting = zip(*(progress(frames) if progress else frames))
+    if progress:
+        frames = progress(frames)
+    # from frames of all settings to all frames of each
     return [
-        Masklets(clip.name, clip.size, s, tuple(replace(f, start=f.start * every) for f in found))
-        for s, found in zip(settings, per_setting)
+        Masklets(clip.name, clip.size, s, tuple(replace(f, start=f.start * every) for f in of_setting))
+        for s, of_setting in zip(settings, zip(*frames))
     ]
 
 

@@ -1,8 +1,7 @@
 """CFFM: coarse-to-fine feature mining (Sun et al., CVPR 2022).
 
 The target frame attends, window by window, to itself in full detail around the window and to ever smaller
-pooled neighbourhoods of itself and of
-three earlier frames: the further back, the coarser and the wider.
+pooled neighbourhoods of itself and of three earlier frames: the further back, the coarser and the wider.
 """
 
 import torch

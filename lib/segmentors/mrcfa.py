@@ -137,7 +137,7 @@ class MRCFAHead(ClipHead):
         self.apply(init_weights)
 
     def prepare(self, features, fused=None):
-        """What a frame brings to every target that sees it.
+        """Compute what a frame brings to every target that sees it.
 
         Args:
             features: as for `fuse`.

@@ -253,9 +253,8 @@ def predict(
 ):
     """Predict every frame of a data set and write `<out>/<clip>/<frame>.png`.
 
-    Frames already there are left alone, so an interrupted run resumes. It is not known how they were made:
-        give each model, and each `scale`, `bf16`
-    and `stream`, a folder of its own.
+    Frames already there are left alone, so an interrupted run resumes. How they were made is not checked:
+    give each model, and each `scale`, `bf16` and `stream`, a folder of its own.
 
     Args:
         model: of `lib.segmentors.build`; it is put into evaluation mode and, if `device` is given, moved

@@ -78,10 +78,8 @@ class MLPDecoder(nn.Module):
 
         Source: ReLU(BN(conv(cat[c4, c3, c2, c1]))), each scale projected and resized to that of c1.
         Differs: projection, concatenation and 1x1 convolution are linear and bilinear weights sum to one, so
-            each scale is taken through the
-            product of its two matrices at its own resolution and the results are resized and summed: the same
-                numbers up to rounding, for a
-            fraction of the work.
+            each scale is taken through the product of its two matrices at its own resolution and the results
+            are resized and summed: the same numbers up to rounding, for a fraction of the work.
         """
         mixing = self.linear_fuse.conv.weight.flatten(1).split(self.dim, 1)  # of c4, c3, c2, c1
         fused = 0

@@ -103,7 +103,7 @@ def _kind(name):
 
 
 def model_loss(model, images, labels, weights, config):
-    """Loss of a model on a batch of crops.
+    """Compute the loss of a model on a batch of crops.
 
     Args:
         images: (N, T, H, W, 3) uint8, T = model.n_frames.

@@ -169,7 +169,7 @@ class Mamba(nn.Module):
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is kept must serve training too
 def sequences(height, width, shifted):
-    """Cut a map into windows.
+    """Divide a map into windows.
 
     Shifted windows start SHIFT before the map and end at its borders, so there are narrower ones all around.
 

@@ -1,21 +1,17 @@
-"""Where the features and masks of I-SAM2 come from: the encoder of SAM 2 or of a base model, and SAM 2's
-proposals on single frames."""
+"""Where the features of I-SAM2 come from: the encoder of SAM 2 or of a base model."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pycocotools import mask as coco
 
 from .. import sam, segmentors
-from ..config import MaskletSettings
 from ..files import digest
 from ..isam2 import Encoder
 from ..sam.checkpoints import weights_of
 from ..sam.pixels import as_video_predictor
-from ..sam.propose import propose, select
+from ..sam.propose import proposals  # noqa: F401  classifiers are fitted on features of these masks
 from ..segmentors.predict import normalise, to_network_size
 
 
@@ -61,19 +57,3 @@ def of_base(name: str, weights: str | Path, maps: str = "backbone") -> Encoder:
         return torch.cat([F.interpolate(c, size, mode="bilinear") for c in features], 1).float().cpu().numpy()
 
     return Encoder(name if maps == "backbone" else f"{name} {maps}", digest(weights), encode)
-
-
-def proposals(model, settings: MaskletSettings = MaskletSettings()) -> Callable[[np.ndarray], np.ndarray]:
-    """Make the function that proposes masks (N, H, W) bool on a single frame, as a window's first frame
-    gets them."""
-
-    def masks(image: np.ndarray) -> np.ndarray:
-        candidates = propose(model, image, (settings,))
-        rles = [candidates.rles[i] for i in select(candidates, settings)]
-        return (
-            coco.decode(rles).transpose(2, 0, 1).astype(bool)
-            if rles
-            else np.zeros((0, *image.shape[:2]), bool)
-        )
-
-    return masks

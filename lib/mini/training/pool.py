@@ -1,4 +1,4 @@
-"""What the micro SAM 2 is trained on: a pool of drawn frames with their true regions, and clicks on them."""
+"""The training data of the micro SAM 2: a pool of drawn frames with their true regions, and clicks on them."""
 
 import logging
 from concurrent.futures import ProcessPoolExecutor

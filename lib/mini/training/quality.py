@@ -16,8 +16,8 @@ from ...files import write_json
 from ...sam.checkpoints import MICRO_WEIGHTS
 from ...sam.models import encode, load
 from ...sam.pixels import as_video_predictor, encode_rles
+from ...sam.propose import proposals
 from ...sam.track import Group
-from ...study.features import proposals
 from ..scenes import SEEDS, make_scene, render
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def tracking_quality(sam, scenes) -> dict[str, float]:
 
 
 def _large(regions: np.ndarray) -> list[int]:
-    """Region ids of at least 1 % of the frame."""
+    """Return the ids of regions of at least 1 % of the frame."""
     return np.flatnonzero(np.bincount(regions.ravel()) >= REGION_FRAC * regions.size).tolist()
 
 

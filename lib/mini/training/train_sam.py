@@ -2,12 +2,10 @@
 
     python -m lib.mini.training.train_sam --out data/mini/weights/micro_sam2.safetensors
 
-Two obstacles shape this script. A small model trained from scratch first learns one answer for every click: a
-    start that makes
-attention local, and a training-only loss that asks the click's token to attend to the cell under the click,
-get it off that plateau.
-And CPU time is short: most steps run at 128 pixels (the weights do not depend on the input size), the last
-    ones at 256.
+Two obstacles shape this script. A small model trained from scratch first learns one answer for every click:
+a start that makes attention local, and a training-only loss that asks the click's token to attend to the cell
+under the click, get it off that plateau. And CPU time is short: most steps run at 128 pixels (the weights do
+not depend on the input size), the last ones at 256.
 """
 
 import argparse
@@ -54,7 +52,7 @@ class ClickAttention:
             )
 
     def loss(self, cells: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy; `cells` (B,) int64 is the index of the clicked cell."""
+        """Return the mean cross-entropy; `cells` (B,) int64 is the index of the clicked cell."""
         total = 0.0
         for attention in self.watched:
             q, k = self.seen[attention, "q"][:, self.POINT], self.seen[attention, "k"]
@@ -128,8 +126,8 @@ def quantile_loss(predicted: torch.Tensor, true: torch.Tensor, quantile: float) 
 def rank_loss(
     predicted: torch.Tensor, true: torch.Tensor, ids: torch.Tensor, sharpness: float = 30.0
 ) -> torch.Tensor:
-    """What true IoU is lost when, of all masks from clicks on one region of one picture, the one of the
-    highest predicted IoU is kept, as box NMS does.
+    """Compute the true IoU that is lost when, of all masks from clicks on one region of one picture, the one
+    of the highest predicted IoU is selected, as box NMS does.
 
     predicted, true: (B, K, M), M masks for each of K clicks; ids (B, K), the clicked regions. The choice is
         soft, to have a gradient.
@@ -141,13 +139,13 @@ def rank_loss(
 
 
 def targets(regions: torch.Tensor, ids: torch.Tensor, size: int) -> torch.Tensor:
-    """Masks (B, size, size) of regions (B, S, S) == ids (B,), averaged by area and made hard."""
+    """Return masks (B, size, size) of regions (B, S, S) == ids (B,), averaged by area and made hard."""
     mask = (regions == ids[:, None, None]).float()[:, None]
     return (F.avg_pool2d(mask, mask.shape[-1] // size)[:, 0] > 0.5).float()
 
 
 def encode(model, images: torch.Tensor):
-    """Images (N, 3, S, S) to sam2's flat features, positions and sizes (not expanded to objects)."""
+    """Encode images (N, 3, S, S) to sam2's flat features, positions and sizes (not expanded to objects)."""
     _, features, positions, sizes = model._prepare_backbone_features(model.forward_image(images))
     return features, positions, sizes
 

@@ -4,8 +4,7 @@ import os
 import numpy as np
 import oracles
 import pytest
-from PIL import Image
-from test_metrics import random_clip
+from toy import random_clip, write_clips
 
 from lib.clips.datasets import VSPW_CLASSES, read_vspw
 from lib.clips.errors import DataError, DataMissingError
@@ -13,24 +12,6 @@ from lib.clips.images import write_labels
 from lib.commands.evaluate import count_predictions, evaluate, format_scores
 from lib.files import write_json
 from lib.intervals import intervals
-
-
-def write_clips(root, clips):
-    """Write {name: (truths, predictions)} in VSPW layout and as a prediction folder; returns the two
-    folders."""
-    truth_root, predictions_root = root / "truth", root / "predictions"
-    for name, (truths, predictions) in clips.items():
-        for i, (truth, predicted) in enumerate(zip(truths, predictions, strict=True)):
-            write_labels(
-                truth_root / "data" / name / "mask" / f"{i:08d}.png",
-                np.where(truth == 255, 255, truth + 1).astype(np.uint8),
-            )
-            write_labels(predictions_root / name / f"{i:08d}.png", predicted)
-            image = truth_root / "data" / name / "origin" / f"{i:08d}.jpg"
-            image.parent.mkdir(exist_ok=True)
-            Image.fromarray(np.stack([truth] * 3, 2)).save(image)
-    (truth_root / "val.txt").write_text("\n".join(clips) + "\n")
-    return predictions_root, truth_root
 
 
 @pytest.fixture

@@ -159,7 +159,9 @@ def _zip(content):
 def test_wrong_file_is_one_clear_error(tmp_path, monkeypatch, name, write):
     monkeypatch.chdir(tmp_path)
     write(path := tmp_path / name)
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: expected .*; found .*. Remedy: [^\n]*$"):
+    with pytest.raises(
+        DataError, match=f"^{re.escape(str(path))}: expected .*, but found .*. (Use|Fetch) [^\n]*$"
+    ):
         sam.load(path, "cpu")
     assert not (tmp_path / "never.txt").exists()
 
@@ -168,7 +170,7 @@ def test_wrong_file_is_one_clear_error(tmp_path, monkeypatch, name, write):
 def test_truncated_file(tmp_path, tiny, keep):
     data = tiny[1].read_bytes()
     (path := tmp_path / "cut.pt").write_bytes(data[: int(len(data) * keep)])
-    with pytest.raises(DataError, match="cut.pt: expected .* Remedy: fetch it again"):
+    with pytest.raises(DataError, match="cut.pt: expected .* Fetch it again"):
         sam.load(path, "cpu")
 
 

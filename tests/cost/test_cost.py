@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_masklets import make_masklets
-from toy import make_dataset
+from toy import make_dataset, make_masklets
 
 from lib import cost as rooms
 from lib import paths

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_masklets import make_masklets
+from toy import make_masklets
 
 from lib import masklets
 from lib.clips.errors import DataError, DataMissingError

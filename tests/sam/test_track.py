@@ -10,9 +10,9 @@ from pycocotools import mask as coco
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from stock import propose as stock_propose
 from stock import track as stock_track
+from toy import film, ious
 
 from lib import masklets, sam
-from lib.clips.clip import Clip
 from lib.config import MaskletSettings, Shortcuts
 from lib.mini.scenes import make_scene, render
 from lib.sam import fast, pixels, propose
@@ -20,16 +20,6 @@ from lib.sam import segment as segmenting
 from lib.sam import track as tracker
 
 LOOSE = MaskletSettings(window=3, grid=8, iou=0.4, stability=0.5)
-
-
-def clip_of(frames) -> Clip:
-    """A clip of arrays."""
-    return Clip(
-        "drawn",
-        tuple(f"{i:03d}" for i in range(len(frames))),
-        lambda: frames[0].shape[:2],
-        lambda i: frames[i],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +41,6 @@ def predictor(micro):
     return stock
 
 
-def ious(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    union = (ours | theirs).sum((1, 2))
-    return np.where(union, (ours & theirs).sum((1, 2)) / np.maximum(union, 1), 1.0)  # two empty masks agree
-
-
 def assert_equal(found: masklets.Masklets, reference: list[np.ndarray], at_least: int):
     """Every masklet of every frame has IoU 0.999 or more with stock's, in stock's order."""
     assert [len(f.ids) for f in found.frames] == [len(masks) for masks in reference]
@@ -65,7 +50,7 @@ def assert_equal(found: masklets.Masklets, reference: list[np.ndarray], at_least
 
 
 def test_equals_stock_on_the_micro_model(frames, micro, predictor, tmp_path):
-    found = segmenting.segment(micro, clip_of(frames), LOOSE, objects_per_batch=4)
+    found = segmenting.segment(micro, film(frames), LOOSE, objects_per_batch=4)
     assert_equal(found, stock_track(predictor, frames, LOOSE, tmp_path), at_least=20)
 
 
@@ -77,7 +62,7 @@ def test_equals_stock_on_an_official_configuration(frames, tmp_path):
     model = fast.quicken(sam.official("tiny")).eval()
     predictor = sam.official("tiny", "sam2.sam2_video_predictor.SAM2VideoPredictor").eval()
     predictor.load_state_dict(model.state_dict())
-    found = segmenting.segment(model, clip_of(frames[:2]), setting)
+    found = segmenting.segment(model, film(frames[:2]), setting)
     reference = stock_track(predictor, frames[:2], setting, tmp_path)
     assert_equal(found, reference, at_least=1)
     assert 0.01 < reference[1].mean() < 0.99, "masks of all or nothing compare nothing"
@@ -106,9 +91,9 @@ def test_shared_settings_equal_each_alone(frames, micro):
     )
     varied += [{"window": w, "iou": 0.4, "stability": 0.4} for w in (2, 3)]
     settings = (base, *(replace(base, **fields) for fields in varied))
-    together = segmenting.segment_all(micro, clip_of(frames), settings)
+    together = segmenting.segment_all(micro, film(frames), settings)
     for setting, shared in zip(settings, together):
-        alone = segmenting.segment(micro, clip_of(frames), setting)
+        alone = segmenting.segment(micro, film(frames), setting)
         assert shared.settings == setting
         for t in range(len(frames)):
             assert (
@@ -140,12 +125,12 @@ def test_what_is_known_is_not_tracked_again(frames, micro, monkeypatch):
     base = MaskletSettings(window=4, grid=5)
     settings = tuple(replace(base, **fields) for fields in ({}, {"window": 2}, {"iou": 0.4}, {"grid": 4}))
     found = {}
-    known = segmenting.segment_all(micro, clip_of(frames), settings[:1])
+    known = segmenting.segment_all(micro, film(frames), settings[:1])
     # those of another model, say
     others = [replace(m, frames=tuple(replace(f, iou=f.iou[::-1]) for f in m.frames)) for m in known]
     for name, given in (("alone", ()), ("known", known), ("others", others)):
         tracked.clear()
-        found[name] = segmenting.segment_all(micro, clip_of(frames), settings, known=given), sorted(tracked)
+        found[name] = segmenting.segment_all(micro, film(frames), settings, known=given), sorted(tracked)
     assert found["others"][1] == found["alone"][1] != found["known"][1]
     less = sum(n for _, n in found["alone"][1]) - sum(n for _, n in found["known"][1])
     assert less == len(known[0].frames[0].ids) + len(known[0].frames[4].ids) > 4, "of both its windows"
@@ -155,17 +140,17 @@ def test_what_is_known_is_not_tracked_again(frames, micro, monkeypatch):
                 assert (a.start, a.ids, a.iou, a.stability) == (b.start, b.ids, b.iou, b.stability)
                 assert not a.ids or ious(first.masks(t), again.masks(t)).min() >= 0.999
     tracked.clear()
-    assert segmenting.segment_all(micro, clip_of(frames), settings[:1], known=known) == known and not tracked
+    assert segmenting.segment_all(micro, film(frames), settings[:1], known=known) == known and not tracked
 
 
 def test_ids_are_new_in_each_window(frames, micro):
-    found = segmenting.segment(micro, clip_of(frames), LOOSE)
+    found = segmenting.segment(micro, film(frames), LOOSE)
     first, second = set(found.frames[0].ids), set(found.frames[3].ids)
     assert found.frames[2].ids == found.frames[0].ids and not first & second
 
 
 def test_nothing_found_is_no_error(frames, micro):
-    found = segmenting.segment(micro, clip_of(frames[:2]), MaskletSettings(iou=1.0))
+    found = segmenting.segment(micro, film(frames[:2]), MaskletSettings(iou=1.0))
     assert [f.ids for f in found.frames] == [(), ()] and found.masks(0).shape == (0, 240, 427)
 
 
@@ -234,7 +219,7 @@ def test_clean_fills_holes_and_drops_specks():
 def test_clean_is_off_unless_asked_for(frames, micro):
     plain, cleaned = segmenting.segment_all(
         micro,
-        clip_of(frames[:1]),
+        film(frames[:1]),
         (MaskletSettings(iou=0.3, stability=0.3), MaskletSettings(iou=0.3, stability=0.3, clean_px=60)),
     )
     assert len(plain.frames[0].ids) == len(cleaned.frames[0].ids) > 0
@@ -243,8 +228,8 @@ def test_clean_is_off_unless_asked_for(frames, micro):
 
 
 def test_every_second_frame_keeps_its_masks_for_the_next(frames, micro):
-    clip, setting = clip_of(frames), replace(LOOSE, window=4)
-    thin = segmenting.segment(micro, clip_of(frames[::2]), replace(LOOSE, window=2))
+    clip, setting = film(frames), replace(LOOSE, window=4)
+    thin = segmenting.segment(micro, film(frames[::2]), replace(LOOSE, window=2))
     found = segmenting.segment(micro, clip, setting, every=2)
     assert (len(found), found.settings) == (5, setting) and [f.start for f in found.frames] == [0, 0, 0, 0, 4]
     assert [(f.ids, f.rles) for f in found.frames] == [
@@ -258,7 +243,7 @@ def test_fewer_memories_change_nothing_until_there_are_more(frames, micro):
     """With one memory, frame 2 still sees frame 1 and the prompt; frame 3 misses frame 1."""
     setting = replace(LOOSE, window=5)
     exact, less = (
-        segmenting.segment(model, clip_of(frames), setting)
+        segmenting.segment(model, film(frames), setting)
         for model in (micro, sam.load("micro", "cpu", Shortcuts(memories=1)))
     )
     same = [ious(exact.masks(t), less.masks(t)).min() for t in range(5)]
@@ -267,5 +252,5 @@ def test_fewer_memories_change_nothing_until_there_are_more(frames, micro):
 
 def test_a_smaller_input_still_finds_things(frames):
     small = sam.load("micro", "cpu", Shortcuts(input_px=128))
-    found = segmenting.segment(small, clip_of(frames[:2]), LOOSE)
+    found = segmenting.segment(small, film(frames[:2]), LOOSE)
     assert small.image_size == 128 and len(found.frames[0].ids) >= 3 and found.masks(1).any((1, 2)).sum() >= 3
