@@ -54,6 +54,8 @@ def work(monkeypatch):
 
     def segment(sam, clip, settings, progress=None, **options):
         assert sam == "sam" and settings == SETTINGS
+        for i in range(len(clip)):
+            clip.image(i)
         log.append(clip.name)
         return masklets_of(clip.name)
 
@@ -83,9 +85,16 @@ def test_forecast_comes_once_before_the_first_cut(folders, work, caplog, tmp_pat
     assert [clips for clips, *_ in asked][2:] == [["street"]]
 
 
-def go(work, *folders, votes=VoteSettings(), settings=SETTINGS, shortcuts=Shortcuts(), **options):
+def go(work, *folders, checkpoint="tiny", weights="", votes=VoteSettings(), settings=SETTINGS, **options):
+    """Refine with a SAM 2 that is known by name and by the digest of its weights."""
     return refine_folder(
-        *folders, lambda: work.append("load") or "sam", settings, votes, shortcuts, **options
+        *folders,
+        lambda name: work.append("load") or "sam",
+        settings,
+        votes,
+        options.pop("shortcuts", Shortcuts()),
+        choose_sam=lambda recorded: (checkpoint, weights or f"digest of {checkpoint}"),
+        **options,
     )
 
 
