@@ -14,9 +14,9 @@ def one_thread():
 
 
 @pytest.fixture
-def own_cache(tmp_path, monkeypatch):
+def own_cache(tmp_path_factory, monkeypatch):
     """An empty cache of the test's own."""
     from lib import paths
 
-    monkeypatch.setattr(paths, "CACHE", tmp_path / ".cache")
-    return tmp_path / ".cache"
+    monkeypatch.setattr(paths, "CACHE", tmp_path_factory.mktemp("cache"))
+    return paths.CACHE

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import panoptic
 from .clip import Clip, Files, Predictions, Remembered
-from .errors import DataError, DataMissingError, size_problem
+from .errors import DataError, DataMissingError, problem, size_problem
 from .images import LABEL_MODES, check_mode, check_picture, image_header, read_image, read_label
 
 END_OF_PNG = bytes.fromhex("0000000049454e44ae426082")  # the chunk IEND
@@ -53,8 +53,8 @@ def check_file(
 
     Args:
         kind: the function that reads it: `read_image`, `read_label` or one of `panoptic`.
-        read: the same, with its arguments: called for a file whose end is not the usual one, since bytes
-            after the end do no harm, and only decoding tells those from a file that was cut off.
+        read: the same, with its arguments: called for a file in which bytes follow the end. They do no harm,
+            but the end may be that of a preview inside a file that breaks off; decoding tells.
         size: (H, W) that it must have; None if that is not known.
 
     Raises: DataMissingError; DataError for another format, mode or size, or an incomplete file.
@@ -68,9 +68,18 @@ def check_file(
         check_mode(path, form, mode, ("RGB",), panoptic.RGB_EXPECTED, panoptic.RGB_REMEDY)
     if size is not None and found != size:
         raise size_problem(path, size, found)
-    usual = END_OF_PNG if form == "PNG" else END_OF_JPEG
+    end = END_OF_PNG if form == "PNG" else END_OF_JPEG
     with open(path, "rb") as file:
-        file.seek(-len(usual), os.SEEK_END)
-        ends = file.read() == usual
-    if not ends:
-        read(path)
+        file.seek(-len(end), os.SEEK_END)
+        if file.read() == end:
+            return
+        file.seek(0)
+        if end not in file.read():
+            raise problem(
+                DataError,
+                path,
+                expected="a complete image",
+                found="one that breaks off before its end",
+                remedy="The file is truncated or damaged: copy or write it again.",
+            )
+    read(path)
