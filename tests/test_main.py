@@ -25,6 +25,8 @@ from lib.commands import check as checker
 from lib.commands import refine
 from lib.commands.check import can_run, check
 from lib.config import MaskletSettings
+from lib.cost.flops import of_peak
+from lib.cost.forecast import ASSUMED_RELEASED, duration, predict_cost
 from lib.files import write_json
 from lib.paths import ROOT
 
@@ -70,6 +72,16 @@ def test_every_line_of_the_documents_is_one_that_the_parser_takes():
     for line in lines:
         arguments = shlex.split(line, comments=True)
         assert cli.parser(arguments[0]).parse_args(arguments).command in COMMANDS
+
+
+def test_the_forecast_in_the_readme_is_that_of_the_forecast_function():
+    """SAM 2.1 large on the val split of VSPW, an A100 at 28 % of its peak in bfloat16."""
+    lengths = [71] * 194 + [72] * 149  # 24,502 frames in 343 clips; only their mean is known here
+    assert sum(lengths) == 24502
+    rate = of_peak(312, 0.28, "an A100")
+    cost = predict_cost(lengths, (480, 853), MaskletSettings(), "large", ASSUMED_RELEASED, rate, on_gpu=True)
+    told = f"about {duration(cost.total_s)} on an A100, if SAM 2.1 large with {ASSUMED_RELEASED:.0f} masklets a frame"
+    assert told in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -252,9 +252,9 @@ def test_predictions_are_recorded_and_never_mixed(tmp_path, own_cache):
     with pytest.raises(DataError, match="other weights .of n0"):
         go()
     assert go(overwrite=True) == 10 and go() == 0
-    dataset = replace(
-        dataset, clips=(replace(dataset.clips[0], read_image=dataset.clips[1].read_image), *dataset.clips[1:])
-    )
+    first, second = dataset.clips
+    backwards = replace(first, read_image=lambda i: first.image(4 - i))
+    dataset = replace(dataset, clips=(backwards, second))
     with pytest.raises(DataError, match=r"other frames of 1 clip \(clip0\)"):
         go()
     assert go(overwrite=True) == 5
