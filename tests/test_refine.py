@@ -377,6 +377,26 @@ def test_an_interrupted_overwrite_never_leaves_two_models_mixed(refined, work, m
     assert go(work, *refined) == ["park", "street"]
 
 
+def test_clips_of_several_runs_share_a_folder(folders, work):
+    """As when each of several processes refines a clip."""
+    for name in CLIPS:
+        assert go(work, folders[0] / name, folders[1] / name, folders[2]) == [name]
+    work.clear()
+    assert go(work, *folders) == [] and work == []
+
+
+def test_a_clip_that_was_broken_off_is_not_taken_for_finished(refined, work, monkeypatch):
+    """All its frames are there, but an earlier run stopped while it wrote them anew."""
+    (refined[2] / "park" / "frame0.png").unlink()
+    whole = lambda path, labels: write_labels(path, labels) if "frame2" not in str(path) else 1 / 0
+    monkeypatch.setattr(refine, "write_labels", whole)
+    with pytest.raises(ZeroDivisionError):
+        go(work, *refined)
+    monkeypatch.setattr(refine, "write_labels", write_labels)
+    assert len(list((refined[2] / "park").iterdir())) == 3
+    assert go(work, *refined) == ["park"]
+
+
 def test_overwrite_does_not_orphan_clips_that_the_run_lacks(refined, work):
     before = hashes(refined[2])
     one = {"frames": refined[0] / "street", "predictions": refined[1] / "street"}

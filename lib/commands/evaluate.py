@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..clips.clip import Dataset
 from ..clips.datasets import read_dataset
-from ..clips.errors import DataMissingError, all_of
+from ..clips.errors import DataError, DataMissingError, all_of
 from ..clips.folders import read_predictions
 from ..clips.headers import check_headers
 from ..files import write_json
@@ -98,10 +98,15 @@ def count_predictions(
             f"{dataset.name} {dataset.split}, clip {blind[0]}: expected labels to score against, but found none "
             f"({len(blind)} of {len(dataset.clips)} clips have none). Choose a split with labels, such as val."
         )
-    pairs = [
-        (clip, read_predictions(predictions_root, clip, n_classes, flat=single)) for clip in dataset.clips
-    ]
-    if errors := check_headers(pairs):
+    pairs, errors = [], []
+    for clip in dataset.clips:
+        try:
+            pairs.append((clip, read_predictions(predictions_root, clip, n_classes, flat=single)))
+        except (DataError, DataMissingError) as error:
+            errors.append(error)
+            if not Path(predictions_root).is_dir():  # or every clip would say the same
+                break
+    if errors := errors or check_headers(pairs):
         raise all_of(errors)
     counts = []
     for clip, predictions in progress(pairs):
