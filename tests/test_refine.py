@@ -377,6 +377,18 @@ def test_an_interrupted_overwrite_never_leaves_two_models_mixed(refined, work, m
     assert go(work, *refined) == ["park", "street"]
 
 
+def test_stale_masklets_go_before_their_record_says_otherwise(refined, work, tmp_path, monkeypatch):
+    """A kill between the record and the file must not let old masklets pass for new ones."""
+    options = {"weights": "2", "masklets": tmp_path / "masklets"}
+    with monkeypatch.context() as killed:
+        killed.setattr(masklets.Masklets, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(work, *refined[:2], tmp_path / "new", overwrite=True, **options)
+    work.clear()
+    assert go(work, *refined[:2], tmp_path / "new", **options) == ["park", "street"]
+    assert work == ["load", "park", "street"]
+
+
 def test_clips_of_several_runs_share_a_folder(folders, work):
     """As when each of several processes refines a clip."""
     for name in CLIPS:
