@@ -99,6 +99,18 @@ def test_light_commands_import_no_torch():
     assert done.stderr.split() == ["False", "False"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["refine {0} {0}/nowhere {0}/out", "predict --model cffm-b1 --weights {0}/none --data {0} {0}/out"],
+)
+def test_wrong_input_is_reported_before_torch_is_loaded(tmp_path, arguments):
+    write_clips(tmp_path, {"street": random_clip(2, 1)})
+    words = arguments.format(tmp_path / "truth").split()
+    code = f"import sys\nfrom lib.__main__ import main\nassert main({words!r}) == 2\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"] and done.stderr.startswith("error: "), done.stderr
+
+
 @pytest.fixture
 def clips(tmp_path):
     """Two clips in VSPW layout and predictions for them; returns (predictions, truth)."""
