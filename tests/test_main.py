@@ -22,7 +22,7 @@ from lib.clips.errors import DataMissingError
 from lib.clips.folders import read_frames
 from lib.clips.images import write_labels
 from lib.commands import check as checker
-from lib.commands import refine
+from lib.commands import results
 from lib.commands.check import can_run, check
 from lib.config import MaskletSettings
 from lib.cost.flops import of_peak
@@ -189,7 +189,7 @@ def test_refine_passes_its_options_on(tmp_path, clips, monkeypatch, capsys):
         "bf16": False,
     }
     clip = {"frames": frames_digest(read_frames(frames)[0]), "done": True}
-    record = {**expected, "version": f"{refine.TRACKER_VERSION}", "clips": {"origin": clip}}
+    record = {**expected, "version": f"{results.TRACKER_VERSION}", "clips": {"origin": clip}}
     write_json(tmp_path / "masklets" / "_masklets.json", record)
     options = "--window 9 --grid 8 --iou 0.5 --stability 0.7 --stability-offset 1.0 --clean-px 4 --overlap score --vote masklet --checkpoint tiny"
     arguments = [
@@ -206,7 +206,7 @@ def test_refine_passes_its_options_on(tmp_path, clips, monkeypatch, capsys):
     assert len(list((tmp_path / "out/origin").iterdir())) == 18
     record = json.loads((tmp_path / "out/_refined.json").read_text())
     assert record.pop("clips")["origin"].items() >= clip.items()
-    version = f"{refine.TRACKER_VERSION}.{refine.REFINE_VERSION}"
+    version = f"{results.TRACKER_VERSION}.{results.REFINE_VERSION}"
     assert record == expected | {"overlap": "score", "scope": "masklet", "version": version}
     assert cli.main(arguments) == 0 and "clips refined: 0 (all were there)" in capsys.readouterr().out
     # without --checkpoint, the recorded one

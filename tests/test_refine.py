@@ -17,7 +17,7 @@ from lib import masklets
 from lib.clips.digests import digests
 from lib.clips.errors import DataError, DataMissingError
 from lib.clips.images import PALETTE, write_labels
-from lib.commands import refine
+from lib.commands import refine, results
 from lib.commands.refine import refine_folder
 from lib.config import MaskletSettings, Shortcuts, VoteSettings
 from lib.refiner import refine_clip
@@ -248,12 +248,13 @@ def test_bytes_after_the_end_of_a_picture_do_no_harm(folders, work):
 def test_masklets_survive_when_refining_fails(folders, work, monkeypatch, caplog, tmp_path, kept):
     """An interruption while the first clip is written: the next run segments the second clip alone."""
     options = {"masklets": tmp_path / "masklets"} if kept else {}
-    monkeypatch.setattr(refine, "write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(results, "write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         go(work, *folders, **options)
     if not kept:
         assert f"park: its masklets are kept in {folders[2] / '.masklets' / 'park.json'}" in caplog.text
-    monkeypatch.setattr(refine, "write_labels", write_labels)
+        (folders[2] / ".masklets" / ".street.json.1.part").touch()  # as a kill while it is written leaves it
+    monkeypatch.setattr(results, "write_labels", write_labels)
     work.clear()
     assert go(work, *folders, **options) == ["park", "street"] and work == ["load", "street"]
     assert not (folders[2] / ".masklets").exists()
@@ -282,11 +283,11 @@ def other_predictions(folders, monkeypatch):
 
 
 def other_version(folders, monkeypatch):
-    monkeypatch.setattr(refine, "TRACKER_VERSION", "next")
+    monkeypatch.setattr(results, "TRACKER_VERSION", "next")
 
 
 def other_refiner(folders, monkeypatch):
-    monkeypatch.setattr(refine, "REFINE_VERSION", "next")
+    monkeypatch.setattr(results, "REFINE_VERSION", "next")
 
 
 NOTHING = lambda folders, monkeypatch: None
@@ -369,11 +370,11 @@ def test_model_b_into_the_folder_of_model_a(refined, work, tmp_path):
 def test_an_interrupted_overwrite_never_leaves_two_models_mixed(refined, work, monkeypatch):
     other_predictions(refined, monkeypatch)
     write_labels(refined[1] / "street" / "frame0.png", np.zeros((13, 17), np.uint8))
-    monkeypatch.setattr(refine, "write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(results, "write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         go(work, *refined, overwrite=True)
     assert not list(refined[2].glob("*/*.png"))
-    monkeypatch.setattr(refine, "write_labels", write_labels)
+    monkeypatch.setattr(results, "write_labels", write_labels)
     assert go(work, *refined) == ["park", "street"]
 
 
@@ -401,10 +402,10 @@ def test_a_clip_that_was_broken_off_is_not_taken_for_finished(refined, work, mon
     """All its frames are there, but an earlier run stopped while it wrote them anew."""
     (refined[2] / "park" / "frame0.png").unlink()
     whole = lambda path, labels: write_labels(path, labels) if "frame2" not in str(path) else 1 / 0
-    monkeypatch.setattr(refine, "write_labels", whole)
+    monkeypatch.setattr(results, "write_labels", whole)
     with pytest.raises(ZeroDivisionError):
         go(work, *refined)
-    monkeypatch.setattr(refine, "write_labels", write_labels)
+    monkeypatch.setattr(results, "write_labels", write_labels)
     assert len(list((refined[2] / "park").iterdir())) == 3
     assert go(work, *refined) == ["park"]
 
@@ -564,10 +565,10 @@ def test_interruption_leaves_only_whole_frames(folders, work, monkeypatch):
         written.append(path)
         write_labels(path, labels)
 
-    monkeypatch.setattr(refine, "write_labels", write)
+    monkeypatch.setattr(results, "write_labels", write)
     with pytest.raises(KeyboardInterrupt):
         go(work, *folders)
-    monkeypatch.setattr(refine, "write_labels", write_labels)
+    monkeypatch.setattr(results, "write_labels", write_labels)
     work.clear()
     assert go(work, *folders) == ["street"] and work == []
 

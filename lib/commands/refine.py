@@ -3,31 +3,20 @@
 import argparse
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from .. import masklets as masklet_files
-from ..clips.clip import Clip, Predictions
-from ..clips.datasets import read_dataset
-from ..clips.digests import digests, frames_digest, predictions_digest
-from ..clips.errors import DataError, DataMissingError, all_of, problem
-from ..clips.folders import has_predictions, read_frames, read_predictions
+from ..clips.digests import digests
+from ..clips.errors import all_of
 from ..clips.headers import check_headers
-from ..clips.images import write_labels
-from ..config import VOID, MaskletSettings, Shortcuts, VoteSettings
-from ..masklets import Masklets
-from ..refiner import refine_clip
+from ..config import MaskletSettings, Shortcuts, VoteSettings
 from ..sam import segment as segmenting
-from ..study.segment import TRACKER_VERSION
 from . import options
-from .records import Record, compare, recorded
+from .inputs import keep_apart, read_pairs
+from .records import compare
+from .results import recorded_checkpoint, results_of
 
 log = logging.getLogger(__name__)
-REFINED, MASKLETS = "_refined.json", "_masklets.json"  # beside the results: what they were made of
-UNFINISHED = ".masklets"  # in OUT: masklets of clips that are not refined yet
-REFINE_VERSION = 1  # raise it when refined predictions change although masklets and predictions do not
 
 EXAMPLES = """examples:
   python -m lib refine street.mp4 predictions/street refined --checkpoint large --bf16
@@ -148,30 +137,6 @@ def choose_sam(asked: str | None, recorded: str, device: str | None = None) -> t
     return (chosen if named else str(weights.resolve())), digests([weights])[0]
 
 
-@dataclass(frozen=True)
-class Folders:
-    """Where results go, and the records beside them."""
-
-    out: Path
-    masklets: Path
-    keep: bool  # masklets stay when their clip is done
-    refined: Record
-    segmented: Record
-
-    def finished(self, clip: Clip) -> bool:
-        """Say whether all refined frames of a clip are there and made as this run would make them."""
-        whole = all((self.out / clip.name / f"{frame}.png").exists() for frame in clip.frames)
-        return whole and self.refined.done(clip.name)
-
-    def saved(self, clip: Clip) -> Path:
-        """The file of a clip's masklets."""
-        return self.masklets / f"{clip.name}.json"
-
-    def segmented_before(self, clip: Clip) -> bool:
-        """Say whether masklets of a clip are there, made as this run would make them."""
-        return self.segmented.done(clip.name) and self.saved(clip).exists()
-
-
 def refine_folder(
     frames: str | Path,
     predictions: str | Path,
@@ -219,212 +184,47 @@ def refine_folder(
         missing, damaged or of another size, if `out` is an input, or if `out` or `masklets` hold results made
         otherwise.
     """
-    frames, predictions = Path(frames), Path(predictions)
-    pairs = _read(frames, predictions, split, dataset, skip_missing)
-    _keep_apart(frames, predictions, [c.name for c, _ in pairs], (Path(out), masklets and Path(masklets)))
+    frames, predictions, out = Path(frames), Path(predictions), Path(out)
+    masklets = Path(masklets) if masklets else None
+    # cheap checks first, of all clips
+    pairs = read_pairs(frames, predictions, split, dataset, skip_missing)
+    keep_apart(frames, predictions, [clip.name for clip, _ in pairs], (out, masklets))
     if errors := check_headers(pairs):
         raise all_of(errors)
-
-    folders, checkpoint = _folders(
-        pairs, Path(out), masklets, overwrite, choose_sam, settings, votes, shortcuts, track_options
+    # then what earlier runs left: nothing made otherwise may mix with what comes
+    checkpoint, weights = choose_sam(recorded_checkpoint(out, masklets))
+    results = results_of(
+        pairs,
+        out,
+        masklets,
+        (checkpoint, weights),
+        settings,
+        votes,
+        shortcuts,
+        bf16=bool(track_options.get("autocast")),
+        overwrite=overwrite,
     )
-    compare([folders.refined, folders.segmented])
+    compare([results.refined, results.segmented])
 
     sam, done = None, []
     for clip, prediction in pairs:
-        if folders.finished(clip):
+        if results.finished(clip):
             log.info("%s: all %d frames are there; left alone", clip.name, len(clip))
             continue
-        if folders.segmented_before(clip):
-            found = _saved(folders.saved(clip), clip, settings)
+        if results.segmented_before(clip):
+            found = results.read_masklets(clip, settings)
         else:
             if sam is None:
                 sam = load_sam(checkpoint)
                 if forecast:
-                    left = [
-                        c for c, _ in pairs if not folders.finished(c) and not folders.segmented_before(c)
-                    ]
+                    left = [c for c, _ in pairs if results.to_segment(c)]
                     text = forecast(sam, left, settings, **track_options)
                     log.info("forecast: %s%s", text, ", without the shortcuts" if shortcuts.taken else "")
             wrap = (lambda steps: progress(steps, desc=clip.name, total=len(clip))) if progress else None
             found = segmenting.segment(
                 sam, clip, settings, progress=wrap, every=shortcuts.every, **track_options
             )
-            _keep(folders, clip, found)
-        with _masklets_kept(folders, clip):
-            _write(folders, clip, prediction, found, votes)
+            results.keep_masklets(clip, found)
+        results.write(clip, prediction, found, votes)
         done.append(clip.name)
     return done
-
-
-def _read(
-    frames: Path, predictions: Path, split: str, dataset: str, skip_missing: bool
-) -> list[tuple[Clip, Predictions]]:
-    """Find clips and their predictions. All names are checked; all that do not fit are one error."""
-    if not split and (
-        (frames / "VSPW_480p").is_dir() or ((frames / "data").is_dir() and any(frames.glob("*.txt")))
-    ):
-        raise problem(
-            DataError,
-            frames,
-            expected="a clip or a folder of clips",
-            found="the folder of a data set",
-            remedy="Add --split val, or the split that the predictions are of.",
-        )
-    if split:
-        data = read_dataset(dataset, frames, split)
-        clips, n_classes = data.clips, len(data.classes)
-    else:
-        clips, n_classes = read_frames(frames), VOID
-    if not predictions.is_dir():
-        raise problem(
-            DataMissingError,
-            predictions,
-            expected="a folder of predictions",
-            found="no such folder",
-            remedy="Check the path.",
-        )
-    flat = len(clips) == 1
-    absent = [clip.name for clip in clips if not has_predictions(predictions, clip, flat=flat)]
-    if absent and (not skip_missing or len(absent) == len(clips)):
-        there = sorted(p.name for p in predictions.iterdir() if p.is_dir())
-        raise problem(
-            DataMissingError,
-            predictions,
-            expected=f"predictions for each of {len(clips)} clips, in a folder of the clip's name",
-            found=f"none for {len(absent)}: {_first(absent)} (it holds {_first(there) or 'no folder'})",
-            remedy="Add them, or leave these clips out with --skip-missing.",
-        )
-    if absent:
-        log.warning(
-            "%d of %d clips skipped, they have no predictions: %s", len(absent), len(clips), _first(absent)
-        )
-    pairs, errors = [], []
-    for clip in clips:
-        if clip.name not in absent:
-            try:
-                pairs.append((clip, read_predictions(predictions, clip, n_classes, flat=flat)))
-            except (DataError, DataMissingError) as error:
-                errors.append(error)
-    if errors:
-        raise all_of(errors)
-    return pairs
-
-
-def _first(names: list[str]) -> str:
-    """Name the first three."""
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-
-
-def _keep_apart(frames: Path, predictions: Path, clips: list[str], written: tuple[Path | None, ...]) -> None:
-    """Refuse an output folder that is an input, or that lies where the next run would take it for a clip."""
-    roots = (frames, predictions, predictions / "pan_pred")
-    inputs = {path.resolve() for root in roots for path in (root, *(root / name for name in clips))}
-    out, masklets = written
-    for folder in (out, *(out / name for name in clips), *([masklets] if masklets else [])):
-        if folder.resolve() in inputs or folder.resolve().parent == frames.resolve():
-            raise problem(
-                DataError,
-                folder,
-                expected="an output folder apart from the inputs",
-                found="one of them, or one among them",
-                remedy="Choose another folder.",
-            )
-
-
-def _folders(
-    pairs: list, out: Path, masklets, overwrite: bool, choose_sam, settings, votes, shortcuts, track_options
-) -> tuple[Folders, str]:
-    """Say what the results of this run are made of; return that with the checkpoint to load."""
-    kept = Path(masklets) if masklets else out / UNFINISHED
-    before = recorded(out / REFINED, "checkpoint") or recorded(kept / MASKLETS, "checkpoint")
-    checkpoint, weights = choose_sam(before)
-    if len(pairs) * max(len(clip) for clip, _ in pairs) > 2000:
-        log.info("reading the files of %d clips, to record what the results are made of", len(pairs))
-    of_frames = {clip.name: {"frames": frames_digest(clip)} for clip, _ in pairs}
-    of_both = {
-        clip.name: {**of_frames[clip.name], "predictions": predictions_digest(prediction)}
-        for clip, prediction in pairs
-    }
-    segmenting_by = {
-        "checkpoint": checkpoint,
-        "weights": weights,
-        "bf16": bool(track_options.get("autocast")),
-        **asdict(settings),
-        **shortcuts.taken,
-    }
-    refined = Record(
-        out / REFINED,
-        {**segmenting_by, **asdict(votes), "version": f"{TRACKER_VERSION}.{REFINE_VERSION}"},
-        of_both,
-        lambda name: any((out / name).glob("*.png")),
-        overwrite,
-    )
-    segmented = Record(
-        kept / MASKLETS,
-        {**segmenting_by, "version": f"{TRACKER_VERSION}"},
-        of_frames,
-        lambda name: (kept / f"{name}.json").exists(),
-        overwrite,
-    )
-    return Folders(out, kept, bool(masklets), refined, segmented), checkpoint
-
-
-def _keep(folders: Folders, clip: Clip, found: Masklets) -> None:
-    """Save a clip's masklets and record what they were made of; stale ones go first."""
-    for name in folders.segmented.stale():
-        (folders.masklets / f"{name}.json").unlink()
-    folders.segmented.write(clip.name, done=True)  # without the file, this says nothing
-    found.save(folders.saved(clip))
-
-
-@contextmanager
-def _masklets_kept(folders: Folders, clip: Clip) -> Iterator[None]:
-    """Say where a clip's masklets are if refining fails; remove them after it if they were not asked for."""
-    try:
-        yield
-    except BaseException:
-        if not folders.keep:
-            log.warning("%s: its masklets are kept in %s for the next run", clip.name, folders.saved(clip))
-        raise
-    if not folders.keep:
-        folders.saved(clip).unlink()
-        if not any(folders.masklets.glob("[!_.]*.json")):
-            (folders.masklets / MASKLETS).unlink()
-            folders.masklets.rmdir()
-
-
-def _write(
-    folders: Folders, clip: Clip, prediction: Predictions, found: Masklets, votes: VoteSettings
-) -> None:
-    """Refine one clip and write its frames; record it before and after."""
-    for name in folders.refined.stale():  # with --overwrite: nothing may mix with what comes now
-        for old in (folders.out / name).glob("*.png"):
-            old.unlink()
-    folders.refined.write(clip.name, done=False)
-    for frame, refined in zip(clip.frames, refine_clip(prediction, found, votes)):
-        write_labels(folders.out / clip.name / f"{frame}.png", refined)
-    folders.refined.write(clip.name, done=True)
-    if empty := sum(not frame.ids for frame in found.frames):
-        log.warning(
-            "%s: SAM 2 found no masklet in %d of %d frames; they keep their predictions",
-            clip.name,
-            empty,
-            len(clip),
-        )
-    n_masklets = sum(len(frame.ids) for frame in found.frames) / len(clip)
-    log.info("%s: %d frames refined, %.1f masklets a frame", clip.name, len(clip), n_masklets)
-
-
-def _saved(path: Path, clip: Clip, settings: MaskletSettings) -> Masklets:
-    """Read masklets of an earlier run; a file of other settings or another clip is an error."""
-    found = masklet_files.read(path)
-    if found.settings != settings or len(found) != len(clip) or found.size != clip.size:
-        raise problem(
-            DataError,
-            path,
-            expected=f"masklets of {clip.name} ({len(clip)} frames of {clip.size[0]}x{clip.size[1]}) under {settings}",
-            found=f"{len(found)} frames of {found.size[0]}x{found.size[1]} under {found.settings}",
-            remedy="Delete the file, or choose another folder with --masklets.",
-        )
-    return found
