@@ -26,15 +26,14 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from benchmarks.common import finish, parse, parser
-from lib.config import MaskletSettings
 from lib.intervals import reach
 from lib.metrics import ClipCounts, weighted_scores
 from lib.study.predictions import predictions_of
 from lib.study.scores import score
-from lib.study.segment import cut
+from lib.study.segment import masklet_paths
 from lib.study.study import Study, open_study
-from lib.tables.refiner import of_base, of_refined
-from lib.tables.segmentor import I_SAM2, fill_of, segmentor_rows
+from lib.tables.refiner import base_labels, refined_labels
+from lib.tables.segmentor_scores import I_SAM2, fill_of, segmentor_rows
 
 MEASURES = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")
 SIZES = (
@@ -65,11 +64,12 @@ def populations() -> dict[str, Population]:
 
 def refined_and_base(study: Study) -> Iterator[tuple[str, Population]]:
     """Score every base model before and after refinement: (name, counts)."""
-    settings = MaskletSettings()
-    files = cut(study, (settings,))[settings]
+    paths = masklet_paths(study)
     for name, method, backbone in study.profile.models:
         predictions = predictions_of(study, name)
-        after, before = (score(study, *of) for of in (of_refined(predictions, files), of_base(predictions)))
+        after, before = (
+            score(study, *of) for of in (refined_labels(predictions, paths), base_labels(predictions))
+        )
         yield f"{method} {backbone}", (after, before)
 
 

@@ -11,3 +11,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch):
+    """An empty cache of the test's own."""
+    from lib import paths
+
+    monkeypatch.setattr(paths, "CACHE", tmp_path_factory.mktemp("cache"))
+    return paths.CACHE

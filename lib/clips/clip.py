@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DataError, DataMissingError, problem
+from .errors import DataMissingError, problem, size_problem
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,7 @@ class Files:
     def __call__(self, i: int) -> np.ndarray:
         array = self.read(self.paths[i])
         if array.shape[:2] != (expected := self.size()):
-            raise problem(
-                DataError,
-                self.paths[i],
-                expected=f"{expected[0]}x{expected[1]} (height x width), the size of the clip's first frame",
-                found=f"{array.shape[0]}x{array.shape[1]}",
-                remedy="Resize it (pictures bilinear, labels nearest), or remove it if it does not belong here.",
-            )
+            raise size_problem(self.paths[i], expected, array.shape[:2])
         return array
 
 

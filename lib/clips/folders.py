@@ -157,3 +157,11 @@ def read_predictions(root: str | Path, clip: Clip, n_classes: int, *, flat: bool
     match_names(clip.frames, files, folder, "prediction", DataError)
     ordered = tuple(files[f] for f in clip.frames)
     return Predictions(clip.name, clip.frames, Files(ordered, read, clip.read_size))
+
+
+def has_predictions(root: str | Path, clip: Clip, *, flat: bool = True) -> bool:
+    """Say whether a prediction folder knows a clip at all, in one of the forms of `read_predictions`."""
+    root = Path(root)
+    if (index_file := root / "pred.json").is_file():
+        return clip.name in panoptic.read_index(index_file)
+    return (root / clip.name).is_dir() or (flat and root.is_dir() and bool(list_files(root, (".png",))))

@@ -17,6 +17,9 @@ from .errors import DataError, DataMissingError, problem
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # 16-bit and float pictures would be clipped
 COLOUR_MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")
+LABEL_MODES = ("P", "L", "1")
+LABEL_EXPECTED = "a label map, one 8-bit palette or grey channel"
+LABEL_REMEDY = "Store class ids, not colours: `lib.clips.images.write_labels` writes such a file."
 
 
 def _voc_palette() -> np.ndarray:
@@ -104,11 +107,46 @@ def _orientation(image: Image.Image) -> int:
     return image.getexif().get(0x0112, 1) if image.format in ("JPEG", "MPO") else 1
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Read (H, W) from an image's header, as it is shown (a camera's rotation tag applied)."""
+def image_header(path: str | Path) -> tuple[tuple[int, int], str, str]:
+    """Read an image's header.
+
+    Returns: ((H, W) as it is shown, a camera's rotation tag applied; Pillow's mode; its format).
+    Raises: DataMissingError; DataError if it is no image.
+    """
     with _opened(path) as image:
         width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+        size = (width, height) if _orientation(image) >= 5 else (height, width)
+        return size, image.mode, image.format
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Read (H, W) from an image's header, as it is shown (a camera's rotation tag applied)."""
+    return image_header(path)[0]
+
+
+def check_picture(path: str | Path, mode: str) -> None:
+    """Raise DataError for a picture whose channels have more than 8 bits, which would be clipped."""
+    if mode not in COLOUR_MODES:
+        raise problem(
+            DataError,
+            path,
+            expected="an 8-bit picture",
+            found=f"mode {mode}",
+            remedy="Convert it to 8-bit RGB.",
+        )
+
+
+def check_mode(
+    path: str | Path,
+    form: str,
+    mode: str,
+    modes: tuple[str, ...],
+    expected: str = LABEL_EXPECTED,
+    remedy: str = LABEL_REMEDY,
+) -> None:
+    """Raise DataError for what is no PNG of one of `modes`; by default, for what is no label map."""
+    if form != "PNG" or mode not in modes:
+        raise problem(DataError, path, expected=expected, found=f"a {form} of mode {mode}", remedy=remedy)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -118,14 +156,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises: DataMissingError; DataError if it is damaged or has more than 8 bits a channel.
     """
     with _opened(path) as image:
-        if image.mode not in COLOUR_MODES:
-            raise problem(
-                DataError,
-                path,
-                expected="an 8-bit picture",
-                found=f"mode {image.mode}",
-                remedy="Convert it to 8-bit RGB.",
-            )
+        check_picture(path, image.mode)
         shown = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
         return np.array(shown.convert("RGB"))
 
@@ -134,14 +165,7 @@ def read_png(path: str | Path, modes: tuple[str, ...], expected: str, remedy: st
     """Read a PNG as stored (palette indices stay indices), refusing all Pillow modes but `modes`; returns
     (array, mode)."""
     with _opened(path) as image:
-        if image.format != "PNG" or image.mode not in modes:
-            raise problem(
-                DataError,
-                path,
-                expected=expected,
-                found=f"a {image.format} of mode {image.mode}",
-                remedy=remedy,
-            )
+        check_mode(path, image.format, image.mode, modes, expected, remedy)
         mode, values = image.mode, np.array(image)
     if mode == "L":  # Pillow stretches 2- and 4-bit greys to 0..255; PNG optimisers write such files
         with open(path, "rb") as file:
@@ -168,12 +192,7 @@ def read_label(
     Returns: (H, W) uint8, class ids 0..n_classes-1 or VOID.
     Raises: DataMissingError; DataError if it is damaged, of another mode, or holds a value out of range.
     """
-    raw, _ = read_png(
-        path,
-        ("P", "L", "1"),
-        "a label map, one 8-bit palette or grey channel",
-        "Store class ids, not colours: `lib.clips.images.write_labels` writes such a file.",
-    )
+    raw, _ = read_png(path, LABEL_MODES, LABEL_EXPECTED, LABEL_REMEDY)
     classes = _class_table(n_classes, first, tuple(voids))[raw.astype(np.uint8)]
     if (classes > 255).any():
         bad = np.unique(raw[classes > 255])

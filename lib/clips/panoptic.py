@@ -16,6 +16,8 @@ from ..config import VOID
 from .errors import DataError, DataMissingError, problem
 from .images import read_png
 
+RGB_EXPECTED = "a panoptic PNG in RGB (id = R + 256 G + 65536 B)"
+RGB_REMEDY = "Keep the PNG as the panoptic writer saved it."
 N_CLASSES = 124  # VIPSeg has VSPW's classes in VSPW's order
 Segments = tuple[tuple[int, int], ...]  # (segment id, class id) of one frame
 INDEX_FORM = "{annotations: [{video_id, annotations: [{file_name, segments_info: [{id, category_id}]}]}]}"
@@ -110,12 +112,7 @@ def read_segments(path: str | Path, segments: dict[str, Segments], n_classes: in
         is not listed.
     Source: panopticapi rgb2id; VIPSeg category_id is already 0..123 (wall 0, train 123).
     """
-    rgb, _ = read_png(
-        path,
-        ("RGB",),
-        "a panoptic PNG in RGB (id = R + 256 G + 65536 B)",
-        "Keep the PNG as the panoptic writer saved it.",
-    )
+    rgb, _ = read_png(path, ("RGB",), RGB_EXPECTED, RGB_REMEDY)
     # the four bytes of a pixel as one number, alpha dropped
     ids = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA).view("<i4")[..., 0] & 0xFFFFFF
     classes = np.full(ids.shape, VOID, np.uint8)

@@ -1,1 +1,1 @@
-"""The work behind `python -m lib COMMAND`, a file a command."""
+"""What each `python -m lib COMMAND` takes and does, a file a command."""

@@ -1,5 +1,6 @@
-"""What a profile needs and what of it is there: the work behind `python -m lib check`."""
+"""`python -m lib check`: say what a profile needs and what of it is there."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,35 @@ from ..sam.checkpoints import MICRO_WEIGHTS, OFFICIAL
 from ..study.predictions import weights_file
 from ..study.profiles import PROFILES, Profile
 from ..study.study import root_of
+from ..workers import keep_memory
+from . import options
+
+EXAMPLES = """examples:
+  python -m lib check                                     # the embedded profile
+  python -m lib check --profile vspw --data VSPW_480p
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    options.add_profile(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say what a profile needs and what of it is there; return 0 if the refiner can run on it."""
+    findings = check(args.profile, args.data)
+    for finding in findings:
+        state = "there  " if finding.there else "MISSING"
+        print(f"{state}  {finding.kind} {finding.name}: {finding.text}")
+    if any(finding.there for finding in findings if finding.kind == "data"):
+        keep_memory()  # as every process that segments clips does
+        print("\nWhat to expect:", *expect(args.profile, args.data), sep="\n  ")
+    if not can_run(findings):
+        print(f"\nThe refiner cannot run on {args.profile} yet.")
+        return 1
+    data = f" --data {args.data}" if args.data else ""
+    print(f"\nThe refiner can run on {args.profile}: python -m lib run --profile {args.profile}{data}")
+    return 0
 
 
 @dataclass(frozen=True)
@@ -41,7 +71,7 @@ def check(profile: str = "mini", data: str | Path = "") -> list[Finding]:
         dataset = read_dataset(chosen.dataset, root, chosen.split)
         found = f"{root}: {len(dataset.clips)} clips, {sum(map(len, dataset.clips))} frames of split {dataset.split}"
     except (DataError, DataMissingError) as error:
-        found = str(error)
+        found = f"profile {profile}: {error}"
     findings = [Finding("data", chosen.dataset, dataset is not None, found), _sam(chosen)]
     return findings + [
         Finding("base model", name, *_model(chosen, name, dataset, root)) for name, _, _ in chosen.models

@@ -1,14 +1,18 @@
-"""Score a model's prediction folder against a data set: the work behind `python -m lib evaluate`."""
+"""`python -m lib evaluate`: score any model's predictions against a data set."""
 
+import argparse
 import logging
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from ..clips.clip import Dataset
 from ..clips.datasets import read_dataset
-from ..clips.errors import DataMissingError
+from ..clips.errors import DataError, DataMissingError, all_of
 from ..clips.folders import read_predictions
+from ..clips.headers import check_headers
+from ..files import write_json
 from ..metrics import (
     PROTOCOLS,
     VSPW_LONGEST_LEFT_OUT,
@@ -19,8 +23,18 @@ from ..metrics import (
     per_clip,
     summarise,
 )
+from ..progress import progress
+from . import options
 
 logger = logging.getLogger(__name__)
+
+EXAMPLES = """examples:
+  python -m lib evaluate refined --truth VSPW_480p
+  python -m lib evaluate refined --truth CamVid --dataset camvid --protocol paper --json scores.json
+
+--protocol vspw scores as the script of VSPW does, from which published numbers come, and drops clips of 16
+frames or fewer; paper takes Eq. 4 literally; both prints both.
+"""
 
 MEANINGS = {
     "mIoU": "IoU, mean over the classes in the truth",
@@ -29,6 +43,38 @@ MEANINGS = {
     "mVC": "prediction constant where the truth is, {n} frames (VSPW script)",
     "mVC_eq4": "prediction right where the truth is constant, {n} frames (paper Eq. 4)",
 }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "predictions",
+        metavar="PREDICTIONS",
+        help="<clip>/<frame>.png with class ids, or a panoptic folder with pred.json",
+    )
+    options.add_data(parser, "--truth")
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, default="both", help="see below (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write the scores here, per class and per clip too"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score a folder of predictions."""
+    result = evaluate(
+        args.predictions,
+        args.truth,
+        args.split,
+        args.dataset,
+        args.protocol,
+        progress=partial(progress, unit="clip"),
+    )
+    if args.json:
+        write_json(args.json, result)
+    print(format_scores(result))
+    return 0
 
 
 def count_predictions(
@@ -43,7 +89,8 @@ def count_predictions(
         progress: wraps the iterable of clips, for a progress bar.
 
     Returns: one ClipCounts per clip, for `lib.metrics`.
-    Raises: DataMissingError, DataError. All names are checked before the first frame is read.
+    Raises: DataMissingError, DataError. All names, headers and sizes are checked before the first frame is
+        read.
     """
     n_classes, single = len(dataset.classes), len(dataset.clips) == 1
     if blind := [clip.name for clip in dataset.clips if not clip.has_truth]:
@@ -51,9 +98,16 @@ def count_predictions(
             f"{dataset.name} {dataset.split}, clip {blind[0]}: expected labels to score against, but found none "
             f"({len(blind)} of {len(dataset.clips)} clips have none). Choose a split with labels, such as val."
         )
-    pairs = [
-        (clip, read_predictions(predictions_root, clip, n_classes, flat=single)) for clip in dataset.clips
-    ]
+    pairs, errors = [], []
+    for clip in dataset.clips:
+        try:
+            pairs.append((clip, read_predictions(predictions_root, clip, n_classes, flat=single)))
+        except (DataError, DataMissingError) as error:
+            errors.append(error)
+            if not Path(predictions_root).is_dir():  # or every clip would say the same
+                break
+    if errors := errors or check_headers(pairs):
+        raise all_of(errors)
     counts = []
     for clip, predictions in progress(pairs):
         truths = (clip.truth(i) for i in range(len(clip)))

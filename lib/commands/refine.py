@@ -1,24 +1,140 @@
-"""Refine folders: the work behind `python -m lib refine`."""
+"""`python -m lib refine`: refine any model's predictions with SAM 2, clip by clip."""
 
-import json
+import argparse
 import logging
+import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
-from .. import masklets as masklet_files
-from ..clips.clip import Clip
-from ..clips.errors import DataError
-from ..clips.folders import read_frames, read_predictions
-from ..clips.images import write_labels
-from ..config import VOID, MaskletSettings, Shortcuts, VoteSettings
-from ..files import write_json
-from ..masklets import Masklets
-from ..refiner import refine_clip
+from ..clips.digests import digests
+from ..clips.errors import all_of
+from ..clips.headers import check_headers
+from ..config import MaskletSettings, Shortcuts, VoteSettings
 from ..sam import segment as segmenting
+from . import options
+from .inputs import keep_apart, read_pairs
+from .records import compare
+from .results import recorded_checkpoint, results_of
 
 log = logging.getLogger(__name__)
-REFINED, MASKLETS = "_refined.json", "_masklets.json"  # beside the results: how they were made
+
+EXAMPLES = """examples:
+  python -m lib refine street.mp4 predictions/street refined --checkpoint large --bf16
+  python -m lib refine VSPW_480p cffm-b1 refined/cffm-b1 --split val --checkpoint large --masklets masklets
+  python -m lib refine VSPW_480p tv3s-b1 refined/tv3s-b1 --split val --checkpoint large --masklets masklets
+
+The third line segments nothing: masklets do not depend on the base model.
+Run again after an interruption: finished clips are left alone.
+OUT/_refined.json records what the results were made of; a run that would mix others among them is refused.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument(
+        "frames",
+        metavar="FRAMES",
+        help="one clip (a folder of JPEG or PNG frames, or a video), a folder of such folders, "
+        "or with --split the folder of a data set",
+    )
+    parser.add_argument(
+        "predictions",
+        metavar="PREDICTIONS",
+        help="<clip>/<frame>.png with class ids, 255 where nothing is predicted; the PNGs themselves for one "
+        "clip; or a panoptic folder with pred.json",
+    )
+    parser.add_argument("out", metavar="OUT", help="folder to write <clip>/<frame>.png into")
+    parser.add_argument("--split", help="FRAMES is a data set: refine this split, val say")
+    parser.add_argument(
+        "--dataset", choices=options.DATASETS, help="FRAMES is a data set of this layout (with --split: vspw)"
+    )
+    parser.add_argument(
+        "--skip-missing", action="store_true", help="leave out clips without predictions instead of stopping"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="tiny|small|base-plus|large|micro|PATH",
+        help="SAM 2 to use: SAM 2.1 by size, fetched from the hub; or a file; or micro, which is embedded and "
+        "made for the drawn clips (default: that of OUT's record, else large on a GPU, tiny on a CPU)",
+    )
+    parser.add_argument(
+        "--masklets", metavar="DIR", help="keep each clip's masklets here as <clip>.json, and use those there"
+    )
+    options.add_overwrite(parser)
+    options.add_settings(parser)
+    options.add_device(parser, "bfloat16: faster on a GPU, not bit-equal")
+    parser.add_argument(
+        "--objects-per-batch",
+        type=int,
+        metavar="N",
+        help="objects tracked at a time: fewer need less memory (default: 32 on a CPU, else 64)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Refine a folder of predictions."""
+    from ..cost.forecast import forecast
+    from ..progress import progress
+    from ..workers import keep_memory
+
+    if args.objects_per_batch is not None and args.objects_per_batch < 1:
+        raise ValueError(f"Expected --objects-per-batch to be 1 or more, but got {args.objects_per_batch}.")
+    settings, votes, shortcuts = options.settings_of(args)
+
+    def load_sam(checkpoint: str):
+        from .. import sam  # here, so that wrong input is reported before torch is loaded
+
+        keep_memory()
+        return sam.load(checkpoint, options.device_of(args.device), shortcuts)
+
+    done = refine_folder(
+        args.frames,
+        args.predictions,
+        args.out,
+        load_sam,
+        settings,
+        votes,
+        shortcuts,
+        choose_sam=lambda recorded: choose_sam(args.checkpoint, recorded, args.device),
+        split=args.split or ("val" if args.dataset else ""),
+        dataset=args.dataset or "vspw",
+        skip_missing=args.skip_missing,
+        masklets=args.masklets,
+        overwrite=args.overwrite,
+        progress=progress,
+        forecast=None if os.environ.get("CI") else forecast,  # the time of another machine is no news there
+        objects_per_batch=args.objects_per_batch,
+        autocast=args.bf16,
+    )
+    print(f"{args.out}: clips refined: {len(done)}" + ("" if done else " (all were there)"))
+    return 0
+
+
+def choose_sam(asked: str | None, recorded: str, device: str | None = None) -> tuple[str, str]:
+    """Choose the SAM 2 and say which: the one asked for, else that of an earlier run into the same folder, else
+    an official one.
+
+    Returns: (checkpoint, digest of its weights).
+    Raises: DataMissingError if there are no such weights, or if they cannot be fetched.
+    """
+    from ..sam.checkpoints import OFFICIAL, default_checkpoint, is_micro, weights_of
+
+    chosen = asked or recorded
+    if not chosen:
+        on_gpu = options.device_of(device) != "cpu"
+        chosen = default_checkpoint(on_gpu)
+        log.info(
+            "SAM 2: %s of SAM 2.1, the default on a %s; --checkpoint takes another",
+            chosen,
+            "GPU" if on_gpu else "CPU",
+        )
+    elif not asked:
+        log.info("SAM 2: %s, as recorded by the run before", chosen)
+    if is_micro(chosen):
+        log.warning("SAM 2 micro was made for the drawn clips of this project: on real video it does harm")
+    weights = weights_of(chosen)
+    named = chosen in OFFICIAL or chosen == "micro"
+    return (chosen if named else str(weights.resolve())), digests([weights])[0]
 
 
 def refine_folder(
@@ -30,151 +146,85 @@ def refine_folder(
     votes: VoteSettings = VoteSettings(),
     shortcuts: Shortcuts = Shortcuts(),
     *,
-    checkpoint: str = "",
+    choose_sam: Callable[[str], tuple[str, str]] = choose_sam,
+    split: str = "",
+    dataset: str = "vspw",
+    skip_missing: bool = False,
     masklets: str | Path | None = None,
+    overwrite: bool = False,
     progress: Callable | None = None,
     forecast: Callable | None = None,
-    **options,
+    **track_options,
 ) -> list[str]:
-    """Refine a model's predictions for one clip or a folder of clips, clip by clip, and resume where an
+    """Refine a model's predictions for one clip, a folder of clips or a data set's split, and resume where an
     earlier run stopped.
 
     Args:
-        frames: as for `lib.clips.folders.read_frames`: a folder of frames, a folder of such folders, or a video.
-        predictions: `<clip>/<frame>.png` with class ids 0..254 (255: nothing predicted), the PNGs of a single
-            clip, or a panoptic folder.
-        out: receives `<clip>/<frame>.png`, 8-bit palette PNGs, and `_refined.json`, which says how they were
-            made. Inputs are never changed: it must be a folder of its own, and one for each choice of
-            settings.
-        load_sam: called once, and only if there is work, to load the model, with the shortcuts that change
-            it.
-        settings, votes: how to cut and how to vote.
+        frames: as for `lib.clips.folders.read_frames`; with `split`, the root of a data set.
+        predictions: as for `lib.clips.folders.read_predictions`: class ids 0..254 (255: nothing predicted).
+        out: receives `<clip>/<frame>.png`, 8-bit palette PNGs, and `_refined.json`, which records what they
+            were made of. Inputs are never changed: it must be a folder of its own.
+        load_sam: called once as load_sam(checkpoint), and only if there is something to segment.
+        settings, votes: how to segment and how to vote.
         shortcuts: approximations to take.
-        checkpoint: what `load_sam` loads, for the record in `_refined.json`.
-        masklets: also save each clip's masklets here, `<clip>.json`; those already there are used again.
+        choose_sam: called once as choose_sam(recorded), after the inputs were checked, with the checkpoint
+            that an earlier run recorded ("" for none); returns (checkpoint, digest of its weights).
+        split, dataset: as for `lib.clips.datasets.read_dataset`; split "" for plain frames.
+        skip_missing: leave out clips that have no predictions; otherwise they are an error.
+        masklets: also keep each clip's masklets here, `<clip>.json`; those already there are used again.
+        overwrite: replace results in `out` and `masklets` that this run would make otherwise.
         progress: wraps the frames of each clip; called as progress(frames, desc=..., total=...).
-        forecast: called once as forecast(sam, clips to cut, settings, **options), as `lib.cost.forecast` is;
-            what it returns is logged before the first cut.
-        options: for `lib.sam.track.track`.
+        forecast: called once as forecast(sam, clips to segment, settings, **track_options), as
+            `lib.cost.forecast` is; what it returns is logged before the first clip.
+        track_options: for `lib.sam.track.track`.
 
-    Returns:
-        The names of the clips that were refined now; a clip whose frames are all there is left alone.
+    Returns: the names of the clips that were refined now.
 
-    Raises:
-        DataError, DataMissingError: before anything is computed or written, if names do not match, if `out`
-            is an input, or if `out` or `masklets` hold results of other settings; on reading a frame, if its
-            content is wrong.
+    Raises: DataError, DataMissingError, before anything costly and before anything is written: if files are
+        missing, damaged or of another size, if `out` is an input, or if `out` or `masklets` hold results made
+        otherwise.
     """
-    out, frames, predictions = Path(out), Path(frames), Path(predictions)
-    clips = read_frames(frames)
-    pairs = [(clip, read_predictions(predictions, clip, VOID, flat=len(clips) == 1)) for clip in clips]
-    inputs = {
-        path.resolve()
-        for root in (frames, predictions, predictions / "pan_pred")
-        for path in (root, *(root / clip.name for clip in clips))
-    }
-    for folder in (out, *(out / clip.name for clip in clips), *([Path(masklets)] if masklets else [])):
-        # there, the next run would take it for a clip
-        if folder.resolve() in inputs or folder.resolve().parent == frames.resolve():
-            raise DataError(
-                f"{folder}: expected an output folder apart from the inputs, but found one of them, or one among them. Remedy: choose another folder."
-            )
-    cutting = {
-        "checkpoint": str(checkpoint),
-        "bf16": bool(options.get("autocast")),
-        **asdict(settings),
-        **shortcuts.taken,
-    }
-    _compare(out / REFINED, {**cutting, **asdict(votes)})
-    if masklets:
-        _compare(Path(masklets) / MASKLETS, cutting)
+    frames, predictions, out = Path(frames), Path(predictions), Path(out)
+    masklets = Path(masklets) if masklets else None
+    # cheap checks first, of all clips
+    pairs = read_pairs(frames, predictions, split, dataset, skip_missing)
+    keep_apart(frames, predictions, [clip.name for clip, _ in pairs], (out, masklets))
+    if errors := check_headers(pairs):
+        raise all_of(errors)
+    # then what earlier runs left: nothing made otherwise may mix with what comes
+    checkpoint, weights = choose_sam(recorded_checkpoint(out, masklets))
+    results = results_of(
+        pairs,
+        out,
+        masklets,
+        (checkpoint, weights),
+        settings,
+        votes,
+        shortcuts,
+        bf16=bool(track_options.get("autocast")),
+        overwrite=overwrite,
+    )
+    compare([results.refined, results.segmented])
+
     sam, done = None, []
     for clip, prediction in pairs:
-        folder = out / clip.name
-        if _finished(clip, out):
+        if results.finished(clip):
             log.info("%s: all %d frames are there; left alone", clip.name, len(clip))
             continue
-        saved = Path(masklets) / f"{clip.name}.json" if masklets else None
-        found = _saved(saved, clip, settings)
-        if found is None:
+        if results.segmented_before(clip):
+            found = results.read_masklets(clip, settings)
+        else:
             if sam is None:
-                sam = load_sam()
+                sam = load_sam(checkpoint)
                 if forecast:
-                    log.info(
-                        "%s%s",
-                        forecast(sam, _uncut(pairs, out, masklets), settings, **options),
-                        ", without the shortcuts" if shortcuts.taken else "",
-                    )
+                    left = [c for c, _ in pairs if results.to_segment(c)]
+                    text = forecast(sam, left, settings, **track_options)
+                    log.info("forecast: %s%s", text, ", without the shortcuts" if shortcuts.taken else "")
             wrap = (lambda steps: progress(steps, desc=clip.name, total=len(clip))) if progress else None
-            found = segmenting.segment(sam, clip, settings, progress=wrap, every=shortcuts.every, **options)
-            if saved:
-                write_json(saved.with_name(MASKLETS), cutting)
-                found.save(saved)
-        # only now: a run that fails before its first result leaves nothing behind
-        write_json(out / REFINED, {**cutting, **asdict(votes)})
-        for frame, refined in zip(clip.frames, refine_clip(prediction, found, votes)):
-            write_labels(folder / f"{frame}.png", refined)
-        empty = sum(not f.ids for f in found.frames)
-        if empty:
-            log.warning(
-                "%s: SAM 2 found no masklet in %d of %d frames; they keep their predictions",
-                clip.name,
-                empty,
-                len(clip),
+            found = segmenting.segment(
+                sam, clip, settings, progress=wrap, every=shortcuts.every, **track_options
             )
-        log.info(
-            "%s: %d frames refined, %.1f masklets a frame",
-            clip.name,
-            len(clip),
-            sum(len(f.ids) for f in found.frames) / len(clip),
-        )
+            results.keep_masklets(clip, found)
+        results.write(clip, prediction, found, votes)
         done.append(clip.name)
     return done
-
-
-def _finished(clip: Clip, out: Path) -> bool:
-    return all((out / clip.name / f"{frame}.png").exists() for frame in clip.frames)
-
-
-def _uncut(pairs: list, out: Path, masklets: str | Path | None) -> list[Clip]:
-    """The clips that still need masklets."""
-    return [
-        clip
-        for clip, _ in pairs
-        if not _finished(clip, out) and not (masklets and (Path(masklets) / f"{clip.name}.json").exists())
-    ]
-
-
-def _compare(path: Path, record: dict) -> None:
-    """Refuse a folder that holds results made otherwise: to leave finished clips alone must never mix
-    settings."""
-    try:
-        found = json.loads(path.read_text()) if path.exists() else record
-    except ValueError as error:
-        raise DataError(
-            f"{path}: expected the settings of an earlier run; found {error}. Remedy: choose another folder, or delete this one."
-        ) from error
-    if found != record:
-        differ = (
-            [k for k in {**record, **found} if found.get(k) != record.get(k)]
-            if isinstance(found, dict)
-            else list(record)
-        )
-        was, now = ({k: r.get(k) for k in differ} if isinstance(r, dict) else r for r in (found, record))
-        raise DataError(
-            f"{path}: expected results of {now}; found some of {was}. Remedy: choose another folder, or delete this one."
-        )
-
-
-def _saved(path: Path | None, clip: Clip, settings: MaskletSettings) -> Masklets | None:
-    """Masklets of an earlier run, or None; a file of other settings or another clip is an error, not
-    something to overwrite."""
-    if path is None or not path.exists():
-        return None
-    found = masklet_files.read(path)
-    if found.settings != settings or len(found) != len(clip) or found.size != clip.size:
-        raise DataError(
-            f"{path}: expected masklets of {clip.name} ({len(clip)} frames of {clip.size[0]}x{clip.size[1]}) under {settings}; found {len(found)} frames of "
-            f"{found.size[0]}x{found.size[1]} under {found.settings}. Remedy: choose another folder with --masklets, or delete the file."
-        )
-    return found

@@ -8,7 +8,7 @@ mrcfa.py      MRCFA: the target gathers the tokens of three earlier frames that 
 tv3s.py       TV3S: state space models read each window through time
 predict.py    the one predict loop
 crops.py      what a training sees
-train.py      the one trainer, `python -m lib.segmentors.train`
+train.py      the one trainer, behind `python -m lib train`
 """
 
 import lazy_loader

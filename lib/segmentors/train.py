@@ -1,14 +1,12 @@
-"""The one trainer of base segmentors: cross-entropy, resumable, on CPU or GPU. `python -m
-lib.segmentors.train --help`."""
+"""The one trainer of base segmentors: cross-entropy, resumable, on CPU or GPU; `python -m lib train`."""
 
-import argparse
 import csv
 import json
 import logging
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -17,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save as to_safetensors
 
-from ..clips.datasets import read_dataset
 from ..clips.errors import DataError, problem
 from ..config import VOID
 from ..files import replacing
@@ -362,76 +359,3 @@ def fit(model, frames, out, config, what, *, bf16, workers, checkpoint_every, lo
     pool.shutdown(cancel_futures=True)
     write_log(out.with_suffix(".csv"), rows)
     return done, seconds_before + time.monotonic() - start
-
-
-def main(argv=None):
-    """Run the command line of `train`; settings that are left out are those of `default_config`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib train", description="Train a base segmentor on a data set."
-    )
-    parser.add_argument("--model", required=True, help="e.g. segformer-n1")
-    parser.add_argument(
-        "--dataset",
-        required=True,
-        choices=("vspw", "vipseg", "camvid"),
-        help="layout of the data (the embedded clips are vspw)",
-    )
-    parser.add_argument("--data", required=True, help="folder of the data set")
-    parser.add_argument("--split", default="train")
-    parser.add_argument("--out", required=True, help=".safetensors file to write")
-    parser.add_argument("--minutes", type=float, dest="max_minutes", help="time budget")
-    for option, kind in {
-        "steps": int,
-        "batch": int,
-        "lr": float,
-        "head-lr-factor": float,
-        "weight-decay": float,
-        "warmup": int,
-        "power": float,
-        "clip-norm": float,
-        "balance": float,
-        "points": int,
-        "drop-path": float,
-        "per-frame": float,
-        "seed": int,
-    }.items():
-        parser.add_argument(f"--{option}", type=kind)
-    parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"))
-    parser.add_argument("--scales", type=float, nargs=2, metavar=("LOW", "HIGH"))
-    parser.add_argument("--photometric", action=argparse.BooleanOptionalAction)
-    parser.add_argument(
-        "--init", help="weights to start from: of a MiT, or of a per-frame model of the same width"
-    )
-    parser.add_argument("--half", action="store_true", help="store matrices as float16")
-    parser.add_argument(
-        "--device",
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="(default: the GPU if there is one)",
-    )
-    parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--workers", type=int, default=0)
-    args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    changes = {
-        field.name: getattr(args, field.name)
-        for field in fields(TrainConfig)
-        if getattr(args, field.name) is not None
-    }
-    changes.update({key: tuple(changes[key]) for key in ("crop", "scales") if key in changes})
-    train(
-        args.model,
-        read_dataset(args.dataset, args.data, args.split),
-        args.out,
-        default_config(args.model, **changes),
-        init=args.init,
-        half=args.half,
-        device=args.device,
-        bf16=args.bf16,
-        threads=args.threads,
-        workers=args.workers,
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -20,11 +20,13 @@ from pathlib import Path
 from .. import paths
 from ..clips.clip import Clip, Dataset, Remembered
 from ..clips.datasets import read_dataset
+from ..clips.errors import DataError, DataMissingError
 from ..config import MaskletSettings
 from ..files import one_at_a_time, write_json
 from ..mini import vipseg
 from .cache import VERSIONS, key
 from .profiles import PROFILES, Profile
+from .titles import title_of
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,11 @@ class Study:
         """How much there is to study, in words."""
         n = len(self.dataset.clips)
         return f"{n} clip{'s' * (n != 1)}, {sum(map(len, self.dataset.clips))} frames"
+
+    @property
+    def title(self) -> str:
+        """What was studied, for the title of a report: the data, how much of it, and the SAM 2."""
+        return title_of(self.profile, self.dataset, self.checkpoint)
 
     def first(self, n_clips: int) -> "Study":
         """The same study on its first clips alone; 0 for all."""
@@ -106,7 +113,10 @@ def open_study(
         raise ValueError(f"Expected `profile` to be one of {', '.join(PROFILES)}, but got {profile!r}.")
     chosen = PROFILES[profile]
     root = root_of(chosen, data)
-    dataset = read_dataset(chosen.dataset, root, chosen.split)
+    try:
+        dataset = read_dataset(chosen.dataset, root, chosen.split)
+    except (DataError, DataMissingError) as error:
+        raise type(error)(f"profile {profile}: {error}") from error
     if is_small(dataset.clips):
         dataset = replace(
             dataset,

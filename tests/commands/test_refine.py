@@ -3,6 +3,9 @@
 import hashlib
 import json
 import logging
+import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +14,16 @@ from PIL import Image
 from toy import make_masklets
 
 from lib import masklets
+from lib.clips.digests import digests
 from lib.clips.errors import DataError, DataMissingError
 from lib.clips.images import PALETTE, write_labels
-from lib.commands import refine
+from lib.commands import refine, results
 from lib.commands.refine import refine_folder
 from lib.config import MaskletSettings, Shortcuts, VoteSettings
 from lib.refiner import refine_clip
+from lib.study.cache import VERSIONS
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 CLIPS = {"street": 5, "park": 3}
 SETTINGS = MaskletSettings(window=2)
@@ -72,20 +79,28 @@ def test_forecast_comes_once_before_the_first_cut(folders, work, caplog, tmp_pat
     go(work, *folders, forecast=forecast, objects_per_batch=3)
     assert (
         asked == [(["park", "street"], ["load"], {"objects_per_batch": 3})]
-        and caplog.messages[0] == "sam: a while"
+        and caplog.messages[0] == "forecast: sam: a while"
     )
     go(work, *folders, forecast=forecast)
     (folders[2] / "street" / "frame0.png").unlink()
     go(work, *folders, forecast=forecast)
     assert [clips for clips, *_ in asked] == [["park", "street"], ["street"]]
-    masklets_of("park").save(tmp_path / "masklets/park.json")
+    go(work, *folders[:2], tmp_path / "first", masklets=tmp_path / "masklets")
+    (tmp_path / "masklets/street.json").unlink()
     go(work, *folders[:2], tmp_path / "other", forecast=forecast, masklets=tmp_path / "masklets")
     assert [clips for clips, *_ in asked][2:] == [["street"]]
 
 
-def go(work, *folders, votes=VoteSettings(), settings=SETTINGS, shortcuts=Shortcuts(), **options):
+def go(work, *folders, checkpoint="tiny", weights="", votes=VoteSettings(), settings=SETTINGS, **options):
+    """Refine with a SAM 2 that is known by name and by the digest of its weights."""
     return refine_folder(
-        *folders, lambda: work.append("load") or "sam", settings, votes, shortcuts, **options
+        *folders,
+        lambda name: work.append("load") or "sam",
+        settings,
+        votes,
+        options.pop("shortcuts", Shortcuts()),
+        choose_sam=lambda recorded: (checkpoint, weights or f"digest of {checkpoint}"),
+        **options,
     )
 
 
@@ -166,7 +181,7 @@ def test_output_never_falls_on_input(folders, work, tmp_path, frames, prediction
     (tmp_path / "x").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "predictions")
     before = hashes(tmp_path)
-    with pytest.raises(DataError, match="Remedy: choose another folder"):
+    with pytest.raises(DataError, match="apart from the inputs.* Choose another folder"):
         go(work, tmp_path / frames, tmp_path / predictions, f"{tmp_path}/{out}")
     assert hashes(tmp_path) == before and work == []
 
@@ -185,44 +200,340 @@ def test_names_are_checked_before_anything_is_computed(folders, work, tmp_path):
     assert work == [] and sorted(p.name for p in tmp_path.iterdir()) == ["frames", "predictions"]
 
 
-def test_a_prediction_of_another_size_is_named(folders, work):
-    write_labels(folders[1] / "street" / "frame2.png", np.zeros((17, 13), np.uint8))
-    with pytest.raises(DataError, match="frame2.png: expected 13x17"):
+def damage(path, n_bytes):
+    """Cut the last bytes off a file."""
+    path.write_bytes(path.read_bytes()[:-n_bytes])
+
+
+def test_files_are_checked_before_anything_is_computed_and_all_problems_come_together(
+    folders, work, tmp_path
+):
+    frames, predictions, out = folders
+    write_labels(predictions / "street" / "frame2.png", np.zeros((17, 13), np.uint8))
+    damage(predictions / "park" / "frame1.png", 4)
+    Image.new("RGB", (17, 13)).save(predictions / "street" / "frame0.png")
+    damage(frames / "street" / "frame4.png", 20)
+    with pytest.raises(DataError) as error:
+        go(work, *folders, masklets=tmp_path / "masklets")
+    lines = str(error.value).splitlines()
+    assert lines[0] == "4 files are missing or wrong:" and len(lines) == 5
+    for path, told in {
+        "street/frame2.png": "expected 13x17 .* found 17x13",
+        "park/frame1.png": "complete image",
+        "street/frame0.png": "label map.* mode RGB",
+        "street/frame4.png": "complete image",
+    }.items():
+        assert sum(bool(re.search(f"{path}: .*{told}", line)) for line in lines) == 1
+    assert work == [] and sorted(p.name for p in tmp_path.iterdir()) == ["frames", "predictions"]
+
+
+def test_ten_problems_stand_in_full_and_the_others_are_counted(folders, work, tmp_path):
+    whole = (folders[1] / "park/frame0.png").read_bytes()
+    for t in range(12):
+        for root in folders[:2]:
+            (root / "long").mkdir(exist_ok=True)
+            (root / "long" / f"frame{t}.png").write_bytes(whole[:-9])
+    with pytest.raises(DataError) as error:
         go(work, *folders)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 12 and lines[0].startswith("24 files") and lines[-1] == "... and 14 more."
 
 
-def test_settings_never_mix(folders, work, tmp_path):
-    out, kept = folders[2], tmp_path / "masklets"
-    go(work, *folders, checkpoint="tiny", masklets=kept)
+def test_bytes_after_the_end_of_a_picture_do_no_harm(folders, work):
+    for path in (folders[0] / "park/frame0.png", folders[1] / "park/frame0.png"):
+        path.write_bytes(path.read_bytes() + b"from a camera")
+    assert go(work, *folders) == ["park", "street"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_masklets_survive_when_refining_fails(folders, work, monkeypatch, caplog, tmp_path, kept):
+    """An interruption while the first clip is written: the next run segments the second clip alone."""
+    options = {"masklets": tmp_path / "masklets"} if kept else {}
+    monkeypatch.setattr(results, "write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        go(work, *folders, **options)
+    if not kept:
+        assert f"park: its masklets are kept in {folders[2] / '.masklets' / 'park.json'}" in caplog.text
+        (folders[2] / ".masklets" / ".street.json.1.part").touch()  # as a kill while it is written leaves it
+    monkeypatch.setattr(results, "write_labels", write_labels)
     work.clear()
-    before = hashes(tmp_path)
-    for changed in (
+    assert go(work, *folders, **options) == ["park", "street"] and work == ["load", "street"]
+    assert not (folders[2] / ".masklets").exists()
+
+
+@pytest.fixture
+def refined(folders, work, tmp_path):
+    """Folders with results of a first run in OUT and in the masklets' folder; returns the arguments."""
+    go(work, *folders, masklets=tmp_path / "masklets")
+    work.clear()
+    return folders
+
+
+def other_frames(folders, monkeypatch):
+    """Change one frame: equal name, number, size and date."""
+    path = folders[0] / "street" / "frame1.png"
+    before = path.stat()
+    pixels = np.array(Image.open(path))
+    Image.fromarray(255 - pixels).save(path)
+    path.write_bytes(path.read_bytes().ljust(before.st_size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def other_predictions(folders, monkeypatch):
+    write_labels(folders[1] / "park" / "frame0.png", np.zeros((13, 17), np.uint8))
+
+
+def other_version(folders, monkeypatch):
+    monkeypatch.setitem(VERSIONS, "masklets", "next")
+
+
+def other_refiner(folders, monkeypatch):
+    monkeypatch.setattr(results, "REFINE_VERSION", "next")
+
+
+NOTHING = lambda folders, monkeypatch: None
+CHANGES = {  # what is changed, how the next run is called, whether masklets depend on it, what is told
+    "frames": (other_frames, {}, True, r"other frames of 1 clip \(street\)"),
+    "predictions": (other_predictions, {}, False, r"other predictions of 1 clip \(park\)"),
+    "weights": (
+        NOTHING,
+        {"weights": "2"},
+        True,
+        "other weights .of tiny, digest digest of tiny; now tiny, digest 2",
+    ),
+    "checkpoint": (NOTHING, {"checkpoint": "large"}, True, "other weights .of tiny, .* now large"),
+    "settings": (NOTHING, {"settings": MaskletSettings(window=4)}, True, r"another window \(2; now 4\)"),
+    "shortcuts": (NOTHING, {"shortcuts": Shortcuts(every=2)}, True, r"another every \(not set; now 2\)"),
+    "bf16": (NOTHING, {"autocast": True}, True, r"another bf16 \(False; now True\)"),
+    "votes": (
+        NOTHING,
         {"votes": VoteSettings(overlap="score")},
-        {"settings": MaskletSettings(window=4)},
-        {"checkpoint": "large"},
-        {"autocast": True},
-    ):
-        with pytest.raises(DataError, match="_refined.json: expected results of .* found some of .* Remedy"):
-            go(work, *folders, **{"checkpoint": "tiny", **changed})
-    with pytest.raises(
-        DataError,
-        match="_masklets.json: expected results of {'checkpoint': 'large'}; found some of {'checkpoint': 'tiny'}",
-    ):
-        go(work, *folders[:2], tmp_path / "other", checkpoint="large", masklets=kept)
+        False,
+        r"another overlap \(area; now score\)",
+    ),
+    "tracker": (other_version, {}, True, "another version of the code"),
+    "refiner": (other_refiner, {}, False, "another version of the code"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("kept", [False, True], ids=["out", "masklets"])
+def test_stale_results_are_refused_in_one_message(refined, work, tmp_path, monkeypatch, what, kept):
+    """Alone, OUT is refused; with another OUT, the masklets are, if they depend on what changed."""
+    change, options, masklets_too, told = CHANGES[what]
+    change(refined, monkeypatch)
+    before = hashes(tmp_path)
+    if kept:
+        options = {**options, "masklets": tmp_path / "masklets"}
+    with pytest.raises(DataError, match=f"_refined.json: .*{told}.* Add --overwrite .* another folder"):
+        go(work, *refined, **options)
+    if kept and masklets_too:
+        with pytest.raises(DataError, match=f"_masklets.json: .*{told}.* Add --overwrite .* another folder"):
+            go(work, *refined[:2], tmp_path / "new", **options)
     assert work == [] and hashes(tmp_path) == before
-    assert (
-        json.loads((out / "_refined.json").read_text()).items()
-        >= {"checkpoint": "tiny", "window": 2, "overlap": "area"}.items()
+    if kept and not masklets_too:
+        assert go(work, *refined[:2], tmp_path / "new", **options) == ["park", "street"] and work == []
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_overwrite_makes_anew_what_differs(refined, work, tmp_path, monkeypatch, what):
+    change, options, masklets_too, _ = CHANGES[what]
+    change(refined, monkeypatch)
+    settings = options.get("settings", SETTINGS)
+    monkeypatch.setattr(
+        refine.segmenting,
+        "segment",
+        lambda sam, clip, *_, **__: work.append(clip.name) or masklets_of(clip.name, settings=settings),
     )
-    (out / "_refined.json").write_text("{")
-    with pytest.raises(DataError, match="_refined.json"):
-        go(work, *folders, checkpoint="tiny")
+    options = {**options, "masklets": tmp_path / "masklets"}
+    anew = {"frames": ["street"], "predictions": ["park"]}.get(what, ["park", "street"])
+    assert go(work, *refined, overwrite=True, **options) == anew
+    assert work == (["load", *anew] if masklets_too else [])
+    fresh = tmp_path / "fresh"
+    go(work, *refined[:2], fresh, **options)
+    assert hashes(fresh) == hashes(refined[2])
+    work.clear()
+    assert go(work, *refined, **options) == [] and work == []
+
+
+def test_model_b_into_the_folder_of_model_a(refined, work, tmp_path):
+    """The case that once said "all were there" and left A's results."""
+    other = tmp_path / "model_b"
+    for name, n_frames in CLIPS.items():
+        for t in range(n_frames):
+            write_labels(other / name / f"frame{t}.png", np.full((13, 17), 7, np.uint8))
+    with pytest.raises(DataError, match=r"other predictions of 2 clips \(park, street\)"):
+        go(work, refined[0], other, refined[2])
+    assert go(work, refined[0], other, refined[2], overwrite=True) == ["park", "street"]
+    assert all((image == 7).all() for image in labels(refined[2], "park"))
+
+
+def test_an_interrupted_overwrite_never_leaves_two_models_mixed(refined, work, monkeypatch):
+    other_predictions(refined, monkeypatch)
+    write_labels(refined[1] / "street" / "frame0.png", np.zeros((13, 17), np.uint8))
+    monkeypatch.setattr(results, "write_labels", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        go(work, *refined, overwrite=True)
+    assert not list(refined[2].glob("*/*.png"))
+    monkeypatch.setattr(results, "write_labels", write_labels)
+    assert go(work, *refined) == ["park", "street"]
+
+
+def test_stale_masklets_go_before_their_record_says_otherwise(refined, work, tmp_path, monkeypatch):
+    """A kill between the record and the file must not let old masklets pass for new ones."""
+    options = {"weights": "2", "masklets": tmp_path / "masklets"}
+    with monkeypatch.context() as killed:
+        killed.setattr(masklets.Masklets, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(work, *refined[:2], tmp_path / "new", overwrite=True, **options)
+    work.clear()
+    assert go(work, *refined[:2], tmp_path / "new", **options) == ["park", "street"]
+    assert work == ["load", "park", "street"]
+
+
+def test_clips_of_several_runs_share_a_folder(folders, work):
+    """As when each of several processes refines a clip."""
+    for name in CLIPS:
+        assert go(work, folders[0] / name, folders[1] / name, folders[2]) == [name]
+    work.clear()
+    assert go(work, *folders) == [] and work == []
+
+
+def test_a_clip_that_was_broken_off_is_not_taken_for_finished(refined, work, monkeypatch):
+    """All its frames are there, but an earlier run stopped while it wrote them anew."""
+    (refined[2] / "park" / "frame0.png").unlink()
+    whole = lambda path, labels: write_labels(path, labels) if "frame2" not in str(path) else 1 / 0
+    monkeypatch.setattr(results, "write_labels", whole)
+    with pytest.raises(ZeroDivisionError):
+        go(work, *refined)
+    monkeypatch.setattr(results, "write_labels", write_labels)
+    assert len(list((refined[2] / "park").iterdir())) == 3
+    assert go(work, *refined) == ["park"]
+
+
+def test_overwrite_does_not_orphan_clips_that_the_run_lacks(refined, work):
+    before = hashes(refined[2])
+    one = {"frames": refined[0] / "street", "predictions": refined[1] / "street"}
+    with pytest.raises(
+        DataError, match=r"1 clip \(park\) that this run does not have.* Choose another folder"
+    ):
+        go(work, *one.values(), refined[2], votes=VoteSettings("score"), overwrite=True)
+    assert hashes(refined[2]) == before and work == []
+    assert go(work, *one.values(), refined[2]) == []
+
+
+@pytest.mark.parametrize("record", [{"checkpoint": "tiny", "window": 2}, "{", "[]", None])
+def test_results_of_which_no_digests_are_known_are_refused(refined, work, tmp_path, record):
+    """A record of an earlier version, a damaged one, none at all."""
+    for folder, name in ((refined[2], "_refined.json"), (tmp_path / "masklets", "_masklets.json")):
+        path = folder / name
+        path.unlink() if record is None else path.write_text(
+            record if isinstance(record, str) else json.dumps(record)
+        )
+    told = {dict: "earlier version", str: "cannot be read", type(None): "no record"}[type(record)]
+    with pytest.raises(DataError, match=f"_refined.json: .*{told}.* --overwrite"):
+        go(work, *refined)
+    with pytest.raises(DataError, match=f"_masklets.json: .*{told}.* --overwrite"):
+        go(work, *refined[:2], tmp_path / "new", masklets=tmp_path / "masklets")
+    options = {"masklets": tmp_path / "masklets", "overwrite": True}
+    assert go(work, *refined, **options) == ["park", "street"] and work == ["load", "park", "street"]
+
+
+def test_unchanged_files_are_not_read_again(folders, work, monkeypatch):
+    for path in [p for root in folders[:2] for p in root.rglob("*.png")]:
+        os.utime(path, (0, 0))
+    monkeypatch.setattr("lib.clips.digests.FRESH_NS", -(10**18))
+    go(work, *folders)
+    read = []
+    monkeypatch.setattr("lib.clips.digests.hashlib.file_digest", lambda *_: read.append(1))
+    assert go(work, *folders) == [] and read == []
+    monkeypatch.undo()
+    other_frames(folders, None)
+    assert digests([folders[0] / "street/frame1.png"]) != digests([folders[0] / "street/frame0.png"])
+
+
+def test_a_data_set_and_its_split(folders, work, tmp_path):
+    """The layout of VSPW; clips without predictions are counted, and left out only when asked."""
+    root = tmp_path / "VSPW_480p"
+    for name in CLIPS:
+        (root / "data" / name).mkdir(parents=True)
+        (root / "data" / name / "origin").symlink_to(folders[0] / name)
+        (root / "data" / name / "mask").symlink_to(folders[1] / name)
+    (root / "val.txt").write_text("street\npark\n")
+    (root / "train.txt").write_text("street\n")
+    with pytest.raises(DataError, match="found the folder of a data set. Add --split val"):
+        go(work, root, *folders[1:])
+    assert go(work, root, folders[1], tmp_path / "train", split="train") == ["street"]
+    assert go(work, root, *folders[1:], split="val") == ["street", "park"]
+
+
+def test_clips_without_predictions(folders, work, tmp_path, caplog):
+    shutil.rmtree(folders[1] / "park")
+    with pytest.raises(DataMissingError, match="each of 2 clips.* none for 1: park .* --skip-missing"):
+        go(work, *folders)
+    assert work == [] and not folders[2].exists()
+    assert go(work, *folders, skip_missing=True) == ["street"]
+    assert "1 of 2 clips skipped, they have no predictions: park" in caplog.text
+    shutil.rmtree(folders[1] / "street")
+    with pytest.raises(DataMissingError, match="none for 2: park, street"):
+        go(work, *folders, skip_missing=True)
+
+
+def test_the_choice_of_sam(folders, work, monkeypatch, caplog, tmp_path):
+    """Asked for, else recorded, else an official one; micro says what it is made for."""
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr("lib.sam.checkpoints.download", lambda name: weights)
+    caplog.set_level(logging.INFO, "lib")
+    name, digest = refine.choose_sam(None, "", "cpu")
+    assert name == "tiny" and digest == hashlib.sha256(b"weights").hexdigest()[:16]
+    assert "tiny of SAM 2.1, the default on a CPU" in caplog.text and "drawn clips" not in caplog.text
+    monkeypatch.setattr(refine.options, "device_of", lambda name: "cuda")
+    assert refine.choose_sam(None, "")[0] == "large" and "the default on a GPU" in caplog.text
+    assert refine.choose_sam(None, "small")[0] == "small" and "as recorded by the run before" in caplog.text
+    assert refine.choose_sam("base-plus", "small")[0] == "base-plus"
+    assert refine.choose_sam(str(weights), "")[0] == str(weights)
+    assert "drawn clips" not in caplog.text
+    refine.choose_sam("micro", "")
+    assert caplog.text.count("made for the drawn clips") == 1
+    with pytest.raises(DataMissingError, match="none.pt"):
+        refine.choose_sam(str(tmp_path / "none.pt"), "")
+
+
+def test_an_official_sam_that_cannot_be_fetched_says_how_to_get_it(monkeypatch):
+    import huggingface_hub
+
+    def fail(*_, **__):
+        raise OSError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(DataMissingError) as error:
+        refine.choose_sam(None, "", "cpu")
+    for told in (
+        "sam2.1_hiera_tiny.pt",
+        "facebook/sam2.1-hiera-tiny",
+        "--checkpoint PATH",
+        "--checkpoint micro",
+    ):
+        assert told in str(error.value)
+
+
+def test_a_resumed_run_is_told_the_checkpoint_of_the_record(refined, work):
+    told = []
+    refine_folder(
+        *refined,
+        None,
+        SETTINGS,
+        choose_sam=lambda recorded: (told.append(recorded), ("tiny", "digest of tiny"))[1],
+    )
+    assert told == ["tiny"]
 
 
 def test_masklets_are_kept_and_used_again(folders, work, tmp_path):
     frames, predictions, out = folders
     kept = tmp_path / "masklets"
     go(work, *folders, masklets=kept)
+    assert not (out / ".masklets").exists()
     assert masklets.read(kept / "street.json") == masklets_of("street")
     work.clear()
     assert go(work, frames, predictions, tmp_path / "again", votes=VoteSettings(), masklets=kept) == [
@@ -238,8 +549,10 @@ def test_masklets_are_kept_and_used_again(folders, work, tmp_path):
 
 @pytest.mark.parametrize("name, settings", [("park", SETTINGS), ("street", MaskletSettings(window=3))])
 def test_masklets_of_another_clip_or_setting_are_refused(folders, work, tmp_path, name, settings):
+    """Exchanged behind the record's back."""
+    go(work, *folders[:2], tmp_path / "first", masklets=tmp_path / "masklets")
     masklets_of(name, settings=settings).save(tmp_path / "masklets" / "street.json")
-    with pytest.raises(DataError, match="street.json: expected masklets of street .* Remedy"):
+    with pytest.raises(DataError, match="street.json: expected masklets of street .* Delete the file"):
         go(work, folders[0] / "street", folders[1], folders[2], masklets=tmp_path / "masklets")
     assert not folders[2].exists()
 
@@ -253,12 +566,12 @@ def test_interruption_leaves_only_whole_frames(folders, work, monkeypatch):
         written.append(path)
         write_labels(path, labels)
 
-    monkeypatch.setattr(refine, "write_labels", write)
+    monkeypatch.setattr(results, "write_labels", write)
     with pytest.raises(KeyboardInterrupt):
         go(work, *folders)
-    monkeypatch.setattr(refine, "write_labels", write_labels)
+    monkeypatch.setattr(results, "write_labels", write_labels)
     work.clear()
-    assert go(work, *folders) == ["street"] and work == ["load", "street"]
+    assert go(work, *folders) == ["street"] and work == []
 
 
 def test_no_masklet_leaves_the_prediction_and_says_so(folders, work, monkeypatch, caplog):
@@ -292,7 +605,8 @@ def test_with_a_model(folders, tmp_path, caplog):
         "objects_per_batch": 2,
         "autocast": False,
     }
-    assert refine_folder(*folders, lambda: model, **arguments) == ["park", "street"]
+    choose = lambda recorded: ("micro", "random")
+    assert refine_folder(*folders, lambda name: model, choose_sam=choose, **arguments) == ["park", "street"]
     assert bars == [("park", 3), ("street", 5)] and "street: 5 frames refined, " in caplog.text
     found = masklets.read(tmp_path / "masklets" / "street.json")
     assert all(f.ids for f in found.frames)

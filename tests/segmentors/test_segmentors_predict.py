@@ -1,5 +1,8 @@
 """The predict loop."""
 
+import json
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from toy import make_dataset, picture
 
+from lib.clips.errors import DataError
 from lib.clips.folders import read_predictions
 from lib.clips.images import write_labels
+from lib.commands.predict import predict_folder
 from lib.progress import quiet
 from lib.segmentors import build
 from lib.segmentors.predict import (
@@ -222,6 +227,40 @@ def test_predict_writes_and_resumes(tmp_path):
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".png"]
     with pytest.raises(ValueError, match="batch"):
         predict(model, dataset, tmp_path, batch=0)
+
+
+def test_predictions_are_recorded_and_never_mixed(tmp_path, own_cache):
+    """Other weights, frames, versions or options into the same folder: refused, or made anew."""
+    dataset, model, out, weights = make_dataset(2), Brightness(), tmp_path / "out", tmp_path / "weights.pth"
+    weights.write_bytes(b"first")
+    go = lambda **options: predict_folder(model, dataset, out, weights, name="n0", **options)
+    assert go() == 10 and go() == 0
+    record = json.loads((out / "_predicted.json").read_text())
+    assert record.items() >= {"model": "n0", "scale": None, "bf16": False, "stream": False}.items()
+    assert {name: clip["done"] for name, clip in record["clips"].items()} == {"clip0": True, "clip1": True}
+    (out / "clip1" / "00003.png").unlink()
+    assert go() == 1
+    with pytest.raises(DataError, match=r"_predicted.json: .*another bf16 \(False; now True\).* --overwrite"):
+        go(bf16=True)
+    with pytest.raises(DataError, match=r"another stream \(False; now True\)"):
+        go(stream=True)
+    model.scale = (853, 480)
+    with pytest.raises(DataError, match=r"another scale \(None; now \[853, 480\]\)"):
+        go()
+    model.scale = None
+    weights.write_bytes(b"other")
+    with pytest.raises(DataError, match="other weights .of n0"):
+        go()
+    assert go(overwrite=True) == 10 and go() == 0
+    first, second = dataset.clips
+    backwards = replace(first, read_image=lambda i: first.image(4 - i))
+    dataset = replace(dataset, clips=(backwards, second))
+    with pytest.raises(DataError, match=r"other frames of 1 clip \(clip0\)"):
+        go()
+    assert go(overwrite=True) == 5
+    (out / "_predicted.json").unlink()
+    with pytest.raises(DataError, match=r"results of 2 clips \(clip0, clip1\) that no record"):
+        go()
 
 
 def test_progress_is_quiet_in_ci(monkeypatch):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from toy import make_dataset, picture, truth
 
+from lib import __main__ as command
 from lib.clips.clip import Clip, Dataset
 from lib.clips.errors import DataError
 from lib.clips.images import write_labels
@@ -306,8 +307,9 @@ def test_command_line(tmp_path):
         )
     (root / "train.txt").write_text("v\n")
     out = tmp_path / "weights" / "n0.safetensors"
-    trainer.main(
+    command.main(
         [
+            "train",
             "--model",
             "segformer-n0",
             "--dataset",

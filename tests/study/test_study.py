@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ from lib.study import scores
 from lib.study import segment as segmenting
 from lib.study import study as study_file
 from lib.study.controls import true_regions
+from lib.study.titles import title_of
 
 
 @pytest.fixture
@@ -255,3 +257,21 @@ def test_label_maps_of_a_small_data_set_are_read_once(mini, monkeypatch):
     monkeypatch.setattr(study_file, "IN_MEMORY_BYTES", 10**6)
     clip = study.open_study("mini", str(root)).dataset.clips[0]
     assert clip.truth(0) is not clip.truth(0)
+
+
+def test_titles_say_how_much_was_studied_and_with_which_sam(mini):
+    """Part of VSPW is not VSPW, and micro is named whatever the profile."""
+    run, _, _ = mini
+    title = lambda profile, n, split="val", checkpoint="": title_of(
+        study.PROFILES[profile],
+        replace(run.dataset, split=split, clips=run.dataset.clips[:1] * n),
+        checkpoint or study.PROFILES[profile].sam,
+    )
+    assert run.title == study.PROFILES["mini"].title == "mini: drawn clips, micro SAM 2"
+    assert title("vspw", 343) == "VSPW"
+    assert title("vspw", 2) == "2 clips of VSPW's 343"
+    assert title("vspw", 1, "train") == "1 clip of VSPW's 2806"
+    assert title("vspw", 2, checkpoint="micro") == "2 clips of VSPW's 343, micro SAM 2"
+    assert title("vipseg", 343, checkpoint="/w/micro.safetensors") == "VIPSeg, micro SAM 2"
+    assert title("camvid", 1) == "CamVid: real video, micro SAM 2"
+    assert title("camvid", 1, checkpoint="tiny") == "CamVid: real video, SAM 2 tiny"
