@@ -8,11 +8,20 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+# of numbers in table.csv: processors differ in the fourth. One decimal is made of these three, so that all that
+# is printed follows from the CSV.
+DECIMALS = 3
+
+
+def rounded(value: float) -> float:
+    """Round a number to one decimal by the digits that table.csv holds; minus zero is zero."""
+    return round(round(value, DECIMALS), 1) + 0.0
+
 
 def signed(change: float) -> str:
     """Write a change in points as all reports do: "+1.2", and "+0.0" also for what rounds to zero from
     below."""
-    return f"{round(change, 1) + 0.0:+.1f}"
+    return f"{rounded(change):+.1f}"
 
 
 def shown(change: Sequence[float]) -> str:
@@ -67,7 +76,7 @@ def metrics_of(table: pd.DataFrame) -> list[str]:
 
 def _number(value: float) -> str:
     """Write a number with one decimal, NaN as nothing and minus zero as zero."""
-    return "" if np.isnan(value) else f"{round(value, 1) + 0.0:.1f}"
+    return "" if np.isnan(value) else f"{rounded(value):.1f}"
 
 
 def _measured(measured: float, low: float, high: float) -> str:
@@ -205,12 +214,12 @@ def markdown(
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """Write a tidy table with six decimals, rows in order of appearance and metrics in theirs."""
+    """Write a tidy table with three decimals, rows in order of appearance and metrics in theirs."""
     metrics, numbers = metrics_of(table), list(COLUMNS[4:])
     row = table.groupby(list(LABELS), sort=False).ngroup().to_numpy()
     table = table.iloc[np.lexsort((table["metric"].map(metrics.index), row))].copy()
-    table[numbers] = table[numbers].astype(float).round(6) + 0.0  # minus zero is zero
-    return table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0  # minus zero is zero
+    return table.to_csv(index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
