@@ -154,7 +154,28 @@ def test_committed_weights_come_with_log_and_quality():
         and len(rows) > 10
         and int(rows[-1]["step"]) > int(rows[0]["step"])
     )
-    assert figures["held-out clips"] == 30 and 0 < figures["coverage"] <= 1
+    assert figures["number of clips"] == 30 and 0 < figures["coverage"] <= 1
+    assert "val seeds 100 to 129, never looked at" in figures["clips"], "not those of the mini profile"
+    gone, absent = (figures[f"region-frames out of sight{called}"] for called in ("", ", called absent"))
+    assert figures["regions out of sight called absent"] == round(absent / gone, 4) and absent < gone
+    hidden = figures["region-frames hidden, back later"]
+    assert figures["region-frames hidden, back later, called absent"] <= hidden < gone
+
+
+def test_absence_is_counted_by_hand():
+    """Region 0 is hidden on frames 1 and 2 and back on 3; region 1 leaves after frame 1; region 2 stays."""
+    seen = np.array([[1, 1, 1], [0, 1, 1], [0, 0, 1], [1, 0, 1]], bool)
+    absent = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0]], bool)
+    found = quality._absence([(seen, absent), (np.ones((4, 1), bool), np.zeros((4, 1), bool))])
+    assert found == {
+        "regions out of sight called absent": 0.75,
+        "region-frames out of sight": 4,
+        "region-frames out of sight, called absent": 3,
+        "region-frames hidden, back later": 2,
+        "region-frames hidden, back later, called absent": 1,
+        "regions once out of sight": 2,
+    }
+    assert np.isnan(quality._absence([])["regions out of sight called absent"])
 
 
 def test_committed_weights_find_and_track_regions_of_a_held_out_clip():
