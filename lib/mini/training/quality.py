@@ -8,6 +8,7 @@ figures say nothing of another look or of real video. The profile's own clips ar
 """
 
 import argparse
+import copy
 import logging
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ...sam.models import encode, load
 from ...sam.pixels import as_video_predictor, encode_rles
 from ...sam.track import Group
 from ...study.features import proposals
-from ..scenes import SEEDS, make_scene, render
+from ..scenes import SEEDS, Scene, make_scene, render
 
 log = logging.getLogger(__name__)
 REGION_FRAC = 0.01  # a true region counts from this share of the frame
@@ -58,9 +59,8 @@ def tracking_quality(sam, scenes) -> dict[str, float]:
     """Prompt every true region of frame 0 by its mask; IoU after 16 and 31 frames, and how often a region
     that is out of sight is called absent.
 
-    A region is out of sight on a frame of which it has no pixel: it left the picture, or something hides it.
-    It was hidden for certain where it is back by the last frame; those are counted apart too. Counts are of
-    region-frames, one for each region and frame.
+    A region is out of sight on a frame of which it has no pixel: it left the picture, or something hides it
+    (`hidden` counts those). Counts are of region-frames, one for each region and frame.
     """
     ious, gone = {n: [] for n in AFTER}, []
     for scene in scenes:
@@ -89,25 +89,40 @@ def tracking_quality(sam, scenes) -> dict[str, float]:
 
 
 def _absence(clips: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Count the region-frames out of sight, those of hidden regions among them, and how many of either are
-    called absent.
+    """Count the region-frames out of sight, and how many of them are called absent.
 
     Args: clips: (seen, absent) of each, (T, regions) bool: a pixel of the region is visible; its mask is
         empty.
     """
-    counts = np.zeros(5, int)
-    for seen, absent in clips:
-        back = np.logical_or.accumulate(seen[::-1])[::-1]  # seen on this frame or a later one
-        sets = (~seen, ~seen & absent, ~seen & back, ~seen & back & absent)
-        counts += [*(of.sum() for of in sets), (~seen).any(0).sum()]
-    names = ("out of sight", "out of sight, called absent", "hidden, back later")
-    names = tuple(f"region-frames {name}" for name in (*names, "hidden, back later, called absent"))
-    share = counts[1] / counts[0] if counts[0] else float("nan")
+    gone = sum(int((~seen).sum()) for seen, _ in clips)
+    called = sum(int((~seen & absent).sum()) for seen, absent in clips)
     return {
-        "regions out of sight called absent": float(share),
-        **dict(zip(names, counts.tolist())),
-        "regions once out of sight": int(counts[4]),
+        "regions out of sight called absent": called / gone if gone else float("nan"),
+        "region-frames out of sight": gone,
+        "region-frames out of sight, called absent": called,
+        "regions once out of sight": sum(int((~seen).any(0).sum()) for seen, _ in clips),
     }
+
+
+def hidden(scenes) -> dict[str, int]:
+    """Count the region-frames out of sight whose region is in the picture, behind something; asks nothing of
+    the model."""
+    count = 0
+    for scene in scenes:
+        members = _large(render(scene, 0)[2])
+        for t in range(max(AFTER) + 1):
+            visible = set(np.unique(render(scene, t)[2]).tolist())
+            count += sum(_in_picture(scene, region, t) for region in members if region not in visible)
+    return {"region-frames out of sight, hidden": count}
+
+
+def _in_picture(scene: Scene, region: int, t: int) -> bool:
+    """Say whether a region would have a pixel if nothing stood before it."""
+    things = [thing for thing in scene.things if thing.region == region]
+    layers = [layer for layer in scene.layers if (layer[2] == region).any()]
+    alone = copy.copy(scene)
+    alone.things, alone.layers = things, layers[:1] if not things else scene.layers
+    return bool((render(alone, t)[2] == region).any())
 
 
 def _large(regions: np.ndarray) -> list[int]:
@@ -123,7 +138,7 @@ def main() -> None:
     sam = load(args.weights)
     seeds = range(SEEDS["val"] + FIRST, SEEDS["val"] + FIRST + args.clips)
     scenes = [make_scene(seed) for seed in seeds]
-    figures = {**masks_quality(sam, scenes), **tracking_quality(sam, scenes)}
+    figures = {**masks_quality(sam, scenes), **tracking_quality(sam, scenes), **hidden(scenes)}
     for name, value in figures.items():
         print(f"{name:52s} {value:{'9d' if isinstance(value, int) else '9.3f'}}")
     about = {
