@@ -28,7 +28,7 @@ NUMBERS = ["measured", "low", "high"]
 TOLERANCE = 0.01  # points
 
 
-def recompute(out: Path, n_clips: int, models: list[str]) -> None:
+def recompute(out: Path, n_clips: int, n_frames: int, models: list[str]) -> None:
     """Compute Table 1 in this process, as tidy lines with all digits."""
     from lib import study, tables
     from lib.config import MaskletSettings
@@ -36,7 +36,9 @@ def recompute(out: Path, n_clips: int, models: list[str]) -> None:
 
     opened = study.open_study("mini").first(n_clips)
     chosen = tuple(model for model in opened.profile.models if model[0] in models)
-    opened = replace(opened, profile=replace(opened.profile, models=chosen))
+    clips = tuple(replace(clip, frames=clip.frames[:n_frames]) for clip in opened.dataset.clips)
+    dataset = replace(opened.dataset, clips=clips)
+    opened = replace(opened, profile=replace(opened.profile, models=chosen), dataset=dataset)
     for clip in opened.dataset.clips:
         cut(opened, (MaskletSettings(),), (clip,))
     table = tables.refiner_table(opened)[0]
@@ -72,14 +74,15 @@ def differences(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def main(arguments=None) -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--clips", type=int, default=2, help="first clips of mini")
+    options.add_argument("--frames", type=int, default=32, help="first frames of each clip, 17 or more")
     options.add_argument("--models", nargs="+", default=["segformer-n0"], help="base models of mini")
     options.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = options.parse_args(arguments)
     if options.worker:
-        recompute(options.worker, options.clips, options.models)
+        recompute(options.worker, options.clips, options.frames, options.models)
         return 0
     command = [sys.executable, "-m", "benchmarks.agreement", "--clips", str(options.clips)]
-    command += ["--models", *options.models]
+    command += ["--frames", str(options.frames), "--models", *options.models]
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for i, (name, variables) in enumerate(ENVIRONMENTS.items()):
