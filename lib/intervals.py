@@ -42,6 +42,9 @@ from scipy.special import stdtrit
 from .metrics import ClipCounts, add_blocks, check_counts, weighted_scores
 
 LEVEL = 0.95
+# of numbers in table.csv: processors differ in the fourth. One decimal is made of these three, so that all that
+# is printed follows from the CSV.
+DECIMALS = 3
 MIN_CLIPS = 6  # below, no interval is trusted with a verdict
 CLIPS, BLOCKS = "clips", "blocks"  # what an interval is over
 
@@ -186,10 +189,15 @@ def over(n: int, unit: str) -> str:
     return f"{n} clip{'s' * (n != 1)}" if unit == CLIPS else f"{n} {BLOCKS} within this sequence"
 
 
+def rounded(value: float) -> float:
+    """Round a number to one decimal by the digits that table.csv holds; minus zero is zero."""
+    return round(round(value, DECIMALS), 1) + 0.0
+
+
 def signed(change: float) -> str:
     """Write a change in points as all reports do: "+1.2", and "+0.0" also for what rounds to zero from
     below."""
-    return f"{round(change, 1) + 0.0:+.1f}"
+    return f"{rounded(change):+.1f}"
 
 
 def shown(change: Sequence) -> str:

@@ -6,6 +6,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "data"  # clips, weights and the paper's numbers that are part of the repository
-DATA = Path(os.environ.get("SAM2VSS_DATA", EMBEDDED))  # the user's data sets, weights and predictions
-REPORTS = Path(os.environ.get("SAM2VSS_REPORTS", ROOT / "reports"))
-CACHE = Path(os.environ.get("SAM2VSS_CACHE", ROOT / ".cache"))  # recomputable; safe to delete
+DATA = Path(os.environ.get("SAM2VSS_DATA") or EMBEDDED)  # the user's data sets, weights and predictions
+REPORTS = Path(os.environ.get("SAM2VSS_REPORTS") or ROOT / "reports")
+CACHE = Path(os.environ.get("SAM2VSS_CACHE") or ROOT / ".cache")  # recomputable; safe to delete

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from ..intervals import CLIPS, over, shown
+from ..intervals import CLIPS, DECIMALS, over, rounded, shown
 
 LABELS = ("method", "backbone", "setting")
 COLUMNS = (*LABELS, "metric", "measured", "low", "high", "paper")
@@ -66,7 +66,7 @@ def _about_intervals(table: pd.DataFrame) -> str:
 
 def _number(value: float) -> str:
     """Write a number with one decimal, NaN as nothing and minus zero as zero."""
-    return "" if np.isnan(value) else f"{round(value, 1) + 0.0:.1f}"
+    return "" if np.isnan(value) else f"{rounded(value):.1f}"
 
 
 def _measured(measured: float, low: float, high: float) -> str:
@@ -199,13 +199,13 @@ def _not_run_section(rest: pd.DataFrame, not_run: Mapping[Row, str]) -> list[str
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """Write a tidy table with six decimals, the columns COLUMNS, rows in order of appearance and metrics in
+    """Write a tidy table with three decimals, the columns COLUMNS, rows in order of appearance and metrics in
     theirs. What the intervals are over stands in the page, not here: these columns are an interface."""
     metrics, numbers = metrics_of(table), list(COLUMNS[4:])
     row = table.groupby(list(LABELS), sort=False).ngroup().to_numpy()
     table = table.iloc[np.lexsort((table["metric"].map(metrics.index), row))][list(COLUMNS)].copy()
-    table[numbers] = table[numbers].astype(float).round(6) + 0.0  # minus zero is zero
-    return table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    table[numbers] = table[numbers].astype(float).round(DECIMALS) + 0.0  # minus zero is zero
+    return table.to_csv(index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

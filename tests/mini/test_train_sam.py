@@ -1,5 +1,6 @@
 """The trainer of the micro SAM 2 at toy size, and what the committed weights are held to."""
 
+import copy
 import csv
 import json
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from lib import sam
-from lib.mini.scenes import SEEDS, make_scene
+from lib.mini.scenes import SEEDS, make_scene, render
 from lib.mini.training import pool, quality, train_sam
 from lib.mini.training.train_sam import Phase
 from lib.sam.checkpoints import MICRO_WEIGHTS
@@ -154,7 +155,46 @@ def test_committed_weights_come_with_log_and_quality():
         and len(rows) > 10
         and int(rows[-1]["step"]) > int(rows[0]["step"])
     )
-    assert figures["held-out clips"] == 30 and 0 < figures["coverage"] <= 1
+    assert figures["number of clips"] == 30 and 0 < figures["coverage"] <= 1
+    assert "val seeds 100 to 129, never looked at" in figures["clips"], "not those of the mini profile"
+    gone, absent = (figures[f"region-frames out of sight{called}"] for called in ("", ", called absent"))
+    assert figures["regions out of sight called absent"] == round(absent / gone, 4) and absent < gone
+    assert 0 <= figures["region-frames out of sight, hidden"] <= gone
+
+
+def test_absence_is_counted_by_hand():
+    """Region 0 is out of sight on frames 1 and 2, region 1 from frame 2 on; region 2 stays."""
+    seen = np.array([[1, 1, 1], [0, 1, 1], [0, 0, 1], [1, 0, 1]], bool)
+    absent = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 1], [0, 1, 0]], bool)
+    found = quality._absence([(seen, absent), (np.ones((4, 1), bool), np.zeros((4, 1), bool))])
+    assert found == {
+        "regions out of sight called absent": 0.75,
+        "region-frames out of sight": 4,
+        "region-frames out of sight, called absent": 3,
+        "regions once out of sight": 2,
+    }
+    assert np.isnan(quality._absence([])["regions out of sight called absent"])
+
+
+def test_a_region_behind_another_is_hidden_and_one_outside_is_not():
+    """Of two things of one picture, one stands before the other, which then leaves the frame."""
+    scene = make_scene(SEEDS["val"] + 2)
+    far = next(t for t in scene.things if (render(scene, 0)[2] == t.region).sum() > 0.01 * 240 * 427)
+    near = copy.copy(far)
+    near.region, scene.things = scene.new_region(far.name), [far, near]
+    assert not (render(scene, 0)[2] == far.region).any() and quality._in_picture(scene, far.region, 0)
+    far.x += 10_000
+    assert not quality._in_picture(scene, far.region, 0)
+
+
+def test_hidden_region_frames_are_counted(monkeypatch):
+    """A thing of the first frame that another covers from frame 1 on, and one that is away then."""
+    pictures = np.zeros((3, 4, 4), int)
+    pictures[0, 0], pictures[0, 1] = 1, 2
+    monkeypatch.setattr(quality, "AFTER", (1, 2))
+    monkeypatch.setattr(quality, "render", lambda scene, t: (None, None, pictures[t]))
+    monkeypatch.setattr(quality, "_in_picture", lambda scene, region, t: (region, t) != (2, 2))
+    assert quality.hidden([None]) == {"region-frames out of sight, hidden": 3}
 
 
 def test_committed_weights_find_and_track_regions_of_a_held_out_clip():

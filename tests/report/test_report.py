@@ -220,9 +220,9 @@ def test_save_writes_all(tmp_path, table, figure):
     csv = (tmp_path / "new" / "table1" / "table.csv").read_bytes()
     assert csv.split(b"\n")[:4] == [
         b"method,backbone,setting,metric,measured,low,high,paper",
-        b"Segformer,micro-B0,,mIoU,41.250000,39.840000,42.649000,",
-        b"Segformer,micro-B0,,mVC8,88.000000,,,",
-        b"SAM2-Segformer,micro-B0,,mIoU,43.000000,,,",
+        b"Segformer,micro-B0,,mIoU,41.250,39.840,42.649,",
+        b"Segformer,micro-B0,,mVC8,88.000,,,",
+        b"SAM2-Segformer,micro-B0,,mIoU,43.000,,,",
     ]
     assert csv.endswith(b"\n") and b"\r" not in csv and b"-0.0" not in csv
     record = json.loads((tmp_path / "new" / "table1" / "run.json").read_text())
@@ -252,7 +252,7 @@ def test_read_table_round_trip(tmp_path, table):
     pd.testing.assert_frame_equal(
         back.sort_values(keys, ignore_index=True),
         table.assign(setting="1").sort_values(keys, ignore_index=True),
-        atol=1e-6,
+        atol=5e-4,
     )
     save(tmp_path / "again", back, not_run={})
     assert (tmp_path / "again" / "table.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
