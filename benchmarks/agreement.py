@@ -56,7 +56,7 @@ def differences(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
     labels = ["method", "backbone", "setting", "metric"]
     lines = []
     for name, table in others:
-        if not table[labels].fillna("").equals(reference[labels].fillna("")):
+        if not table[labels].astype(str).equals(reference[labels].astype(str)):
             raise ValueError(f"Expected the rows of '{name}' to be those of '{first}', but they differ.")
         far = (table[NUMBERS] - reference[NUMBERS]).abs()
         far = far.mask(table[NUMBERS].isna() != reference[NUMBERS].isna(), float("inf"))
