@@ -9,7 +9,7 @@ import pytest
 from oracles import mean_boundary_iou, mean_iou, refine, script_vc, weighted_iou
 from test_metrics import count, random_clip
 
-from benchmarks import ablations, common, coverage, memory, peak, predicting, tracking, voting
+from benchmarks import ablations, common, coverage, memory, panoptic, peak, predicting, tracking, voting
 from benchmarks.__main__ import main as show
 from lib import intervals as bootstrap
 from lib.config import MaskletSettings
@@ -76,6 +76,30 @@ def test_predicting(tmp_path):
         table["who"].tolist() == ["one call per target", "each frame once", "backbone alone"]
         and table["pixels_agree"][1] > 0.999
     )
+
+
+def test_panoptic(tmp_path):
+    """Longer clips need no more memory: what is known of each frame goes to disk."""
+    table = run(
+        panoptic,
+        tmp_path,
+        "--models",
+        "dvis-plus-n1",
+        "--frames",
+        "2",
+        "12",
+        "--size",
+        "96",
+        "160",
+        "--threads",
+        "1",
+    )
+    assert (
+        table["frames"].tolist() == [2, 12]
+        and table["tubes"].min() >= 1
+        and (table["gflop_per_frame"] > 1).all()
+    )
+    assert table["MB_more_per_frame"][1] < 4
 
 
 def test_voting(tmp_path):

@@ -84,19 +84,27 @@ def can_run(findings: list[Finding]) -> bool:
 
 
 def expect(profile: str = "mini", data: str | Path = "") -> list[str]:
-    """Say what the masklets of a profile will cost on this machine under the default settings: frames,
-    masklets, time, memory, a line each.
+    """Say what a profile will cost on this machine under the default settings: masklets (frames, number,
+    time, memory), and each panoptic base model, a line each.
 
     Takes seconds: it reads one frame and times the parts of a model with random weights, so that SAM 2's own
         need not be there.
     Args: as for `lib.study.study.open_study`.
     Raises: DataError, DataMissingError if the data are not there.
     """
+    from ..cost import calibrate
     from ..cost.forecast import expectation
+    from ..segmentors.panoptic.config import CONFIGS
+    from ..segmentors.panoptic.cost import forecast
 
     chosen = PROFILES[profile]
     dataset = read_dataset(chosen.dataset, root_of(chosen, data), chosen.split)
-    return expectation(dataset.clips, MaskletSettings(), chosen.sam, chosen.name)
+    lines = expectation(dataset.clips, MaskletSettings(), chosen.sam, chosen.name)
+    panoptic = [name for name, _, _ in chosen.models if name in CONFIGS]
+    if panoptic:
+        size = dataset.clips[0].size
+        lines += forecast(panoptic, sum(map(len, dataset.clips)), size, calibrate(chosen.sam, size).model)
+    return lines
 
 
 def _sam(profile: Profile) -> Finding:

@@ -24,7 +24,9 @@ OUT/_predicted.json records what they were made of; a run that would mix others 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("--model", required=True, metavar="NAME", help="such as segformer-b1")
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="such as segformer-b1 or dvis-swinl-offline"
+    )
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument("--weights", metavar="FILE", help="its weights, .safetensors or a released .pth")
     # the flag's name in earlier versions; elsewhere --checkpoint is SAM 2's
@@ -40,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream",
         action="store_true",
         help="TV3S: carry the states through the whole clip (mode 2), not from t-9, t-6, t-3 (mode 0)",
+    )
+    parser.add_argument(
+        "--form",
+        choices=("panoptic", "semantic", "vss"),
+        help="of DVIS, DVIS++, CAVIS: pan_pred/ and pred.json (default), the same as class ids, or the class of "
+        "most mass at every pixel",
     )
 
 
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     model = segmentors.load(args.model, args.weights)
     n_frames = predict_folder(
         model, dataset, args.out, args.weights, name=args.model, overwrite=args.overwrite,
-        batch=args.batch, device=options.device_of(args.device), bf16=args.bf16, stream=args.stream,
+        batch=args.batch, device=options.device_of(args.device), bf16=args.bf16, stream=args.stream, form=args.form,
     )  # fmt: skip
     n_all = sum(map(len, dataset.clips))
     print(f"{args.out}: {n_frames} frames predicted, {n_all - n_frames} were there")
@@ -79,6 +87,7 @@ def predict_folder(
     overwrite: bool = False,
     bf16: bool = False,
     stream: bool = False,
+    form: str | None = None,
     **predict_options,
 ) -> int:
     """Predict a data set into a folder, with a record beside the predictions of what they were made of.
@@ -88,36 +97,52 @@ def predict_folder(
         weights: the file that the model was loaded from.
         name: of the model, for the record.
         overwrite: replace predictions that this run would make otherwise.
-        bf16, stream, predict_options: for `lib.segmentors.predict.predict`.
+        bf16, stream, form, predict_options: for `lib.segmentors.predict.predict`.
 
     Returns: the number of frames predicted now.
     Raises: DataError if `out` holds predictions made otherwise.
     """
     from ..segmentors import predict as predictor
+    from ..segmentors.panoptic import predict as panoptic
+    from ..segmentors.panoptic.config import CONFIGS
 
     out = Path(out)
+    # a panoptic model writes the authors' own format unless label maps are asked for
+    is_panoptic = name in CONFIGS
+    if is_panoptic and stream:
+        raise ValueError(f"Expected --stream with a TV3S alone, but got it with {name}.")
+    if form and not is_panoptic:
+        raise ValueError(f"Expected --form with a panoptic model alone, but got it with {name}: label maps.")
+    frames_in = out / "pan_pred" if is_panoptic and form in (None, "panoptic") else out
     record = Record(
         out / PREDICTED,
         {
             "model": name,
             "weights": digests([weights])[0],
-            "scale": model.scale,
+            "scale": getattr(model, "scale", None),
             "bf16": bf16,
             "stream": stream,
+            **({"form": form or "panoptic"} if is_panoptic else {}),
             "version": VERSIONS["predictions"],
         },
         {clip.name: {"frames": frames_digest(clip)} for clip in dataset.clips},
-        lambda clip: any((out / clip).glob("*.png")),
+        lambda clip: any((frames_in / clip).glob("*.png")),
         overwrite,
     )
     compare([record])
     for stale in record.stale():
-        for old in (out / stale).glob("*.png"):
+        for old in (frames_in / stale).glob("*.png"):
             old.unlink()
     for clip in dataset.clips:  # before the first frame: whatever comes into the folder is known
         if not record.done(clip.name):
             record.write(clip.name, done=False)
-    n_frames = predictor.predict(model, dataset, out, bf16=bf16, stream=stream, **predict_options)
+    if is_panoptic:
+        n_frames = panoptic.predict(
+            model, dataset, out, form=form or "panoptic", window=predict_options.pop("batch", 3),
+            bf16=bf16, overwrite=overwrite, **predict_options,
+        )  # fmt: skip
+    else:
+        n_frames = predictor.predict(model, dataset, out, bf16=bf16, stream=stream, **predict_options)
     for clip in dataset.clips:
         if not record.done(clip.name):
             record.write(clip.name, done=True)
