@@ -69,9 +69,18 @@ def run(args: argparse.Namespace) -> int:
 
     model = segmentors.load(args.model, args.weights)
     n_frames = predict_folder(
-        model, dataset, args.out, args.weights, name=args.model, overwrite=args.overwrite,
-        batch=args.batch, device=options.device_of(args.device), bf16=args.bf16, stream=args.stream, form=args.form,
-    )  # fmt: skip
+        model,
+        dataset,
+        args.out,
+        args.weights,
+        name=args.model,
+        overwrite=args.overwrite,
+        batch=args.batch,
+        device=options.device_of(args.device),
+        bf16=args.bf16,
+        stream=args.stream,
+        form=args.form,
+    )
     n_all = sum(map(len, dataset.clips))
     print(f"{args.out}: {n_frames} frames predicted, {n_all - n_frames} were there")
     return 0
@@ -138,9 +147,15 @@ def predict_folder(
             record.write(clip.name, done=False)
     if is_panoptic:
         n_frames = panoptic.predict(
-            model, dataset, out, form=form or "panoptic", window=predict_options.pop("batch", 3),
-            bf16=bf16, overwrite=overwrite, **predict_options,
-        )  # fmt: skip
+            model,
+            dataset,
+            out,
+            form=form or "panoptic",
+            window=predict_options.pop("batch", 3),
+            bf16=bf16,
+            overwrite=overwrite,
+            **predict_options,
+        )
     else:
         n_frames = predictor.predict(model, dataset, out, bf16=bf16, stream=stream, **predict_options)
     for clip in dataset.clips:

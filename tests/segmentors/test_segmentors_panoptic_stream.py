@@ -172,10 +172,19 @@ def test_wrong_arguments(clip):
 # --- frames in ---
 
 
-@pytest.mark.parametrize("size, expected", [
-    ((720, 1280), (720, 1280)), ((720, 1333), (720, 1333)), ((720, 1334), (719, 1333)), ((720, 1706), (563, 1333)), ((1280, 720), (1280, 720)),
-    ((720, 405), (1280, 720)), ((720, 540), (960, 720)), ((720, 720), (720, 720)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "size, expected",
+    [
+        ((720, 1280), (720, 1280)),
+        ((720, 1333), (720, 1333)),
+        ((720, 1334), (719, 1333)),
+        ((720, 1706), (563, 1333)),
+        ((1280, 720), (1280, 720)),
+        ((720, 405), (1280, 720)),
+        ((720, 540), (960, 720)),
+        ((720, 720), (720, 720)),
+    ],
+)
 def test_network_size(size, expected):
     assert network_size(*size, 720, 1333) == expected
 
@@ -348,8 +357,11 @@ def test_released_files_load(tmp_path):
     model = build("dvis-plus-n1-offline", queries=5)
     state = model.state_dict()
     renamed = {key.replace("refiner.", "offline_tracker."): value for key, value in state.items()}
-    unused = {"criterion.empty_weight": torch.ones(125), "sem_seg_head.predictor.laplacian": torch.ones(1, 1, 3, 3),
-              "backbone.layers.0.blocks.0.attn.relative_position_index": torch.zeros(144, 144, dtype=torch.int64)}  # fmt: skip
+    unused = {
+        "criterion.empty_weight": torch.ones(125),
+        "sem_seg_head.predictor.laplacian": torch.ones(1, 1, 3, 3),
+        "backbone.layers.0.blocks.0.attn.relative_position_index": torch.zeros(144, 144, dtype=torch.int64),
+    }
     torch.save(
         {
             "model": {f"module.{k}": v for k, v in (renamed | unused).items()},

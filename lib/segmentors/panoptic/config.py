@@ -51,10 +51,21 @@ class Config:
 
 
 _MICRO = Config(
-    "dvis-plus", "n1", queries=24, dim=64, heads=4, encoder_layers=2, encoder_hidden=128, decoder_layers=3,
+    "dvis-plus",
+    "n1",
+    queries=24,
+    dim=64,
+    heads=4,
+    encoder_layers=2,
+    encoder_hidden=128,
+    decoder_layers=3,
     hidden=128,
-    video_layers=2, short_px=240, long_px=427, object_threshold=0.5, overlap_threshold=0.3,
-)  # fmt: skip
+    video_layers=2,
+    short_px=240,
+    long_px=427,
+    object_threshold=0.5,
+    overlap_threshold=0.3,
+)
 _ONLINE = {
     "dvis-swinl": Config("dvis", "swinl", queries=200),
     "dvis-r50": Config("dvis", "r50"),
