@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "text": ["COLUMNS", "METRICS", "gains", "markdown", "read_table", "wide"],
         "png": ["save_figure", "write_together"],
         "pages": ["profile_readme", "profile_sections"],
+        "display": ["show"],
     },
 )
