@@ -138,7 +138,7 @@ def _zip(content):
         ("text.pt", lambda path: path.write_text("not a checkpoint")),
         ("empty.pt", lambda path: path.write_bytes(b"")),
         ("code.pt", _zip({"model": Code()})),
-        ("code.pkl", lambda path: path.write_bytes(pickle.dumps({"model": Code()}))),
+        ("code.pkl", lambda path: path.write_bytes(pickle.dumps({"model": Code()}, protocol=2))),
         ("list.pt", _zip([torch.zeros(2)])),
         ("bare.pt", _zip({"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(96, 3, 7, 7)})),
         ("number.pt", _zip({"model": 3})),
