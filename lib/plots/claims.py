@@ -22,6 +22,7 @@ VERDICTS = {  # verdict: (colour, marker, filled)
     "too few clips": (GREY, "^", False),  # followed by their number, as the next
     "no interval": (GREY, "D", False),
     "within this sequence, no verdict": (GREY, "v", False),
+    "base stopped early, no verdict": (GREY, "P", False),
 }
 CLAIMED = {  # what is claimed of a change: the side it must lie on, in points
     "rises": lambda margin: (0, np.inf),
