@@ -60,7 +60,8 @@ def cross_table(study: Study, data: str = "") -> Result:
         lines = [line for row, paper in printed.items() for line in tidy(*row, "", None, paper)]
         table, reasons = pd.DataFrame(lines, columns=[*COLUMNS, OVER]), {(*row, ""): why for row in printed}
         return Result(title, table, reasons, make_notes=lambda: [why], make_record=lambda: record(study))
-    table, not_run, differences = beside_paper(second, printed)
+    same = second.profile.dataset == "vipseg" and not second.profile.drawn
+    table, not_run, differences = beside_paper(second, printed, same, "VIPSeg")
     return Result(
         title,
         table,

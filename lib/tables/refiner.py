@@ -17,7 +17,7 @@ from ..study.predictions import predictions_of
 from ..study.scores import Labels, score
 from ..study.segment import masklet_paths, read_masklets
 from ..study.study import NotRun, Study
-from .paper import read_paper_table
+from .paper import apart, read_paper_table
 from .result import Gain, Result
 from .rows import SCORES, paired, record, restart_note, seen_note, setting_note, tidy, verdict
 
@@ -97,7 +97,7 @@ def refiner_table(study: Study) -> Result:
         (r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")}
         for r in read_paper_table(1).itertuples()
     }
-    table, not_run, differences = beside_paper(study, printed)
+    table, not_run, differences = beside_paper(study, printed, study.profile.of_paper)
     return Result(
         f"Table 1 on {study.profile.title}",
         table,
@@ -110,12 +110,15 @@ def refiner_table(study: Study) -> Result:
 
 
 def beside_paper(
-    study: Study, printed: Mapping[tuple[str, str], Mapping[str, float]]
+    study: Study, printed: Mapping[tuple[str, str], Mapping[str, float]], same_data: bool, data: str = "VSPW"
 ) -> tuple[pd.DataFrame, dict, dict[Difference, dict[str, Gain]]]:
     """Measure every base model of a study before and after refinement, and the three controls, beside
     printed rows.
 
-    Args: printed: {(method, backbone): {metric: the paper's number}}, refined rows named `SAM2-<method>`.
+    Args:
+        printed: {(method, backbone): {metric: the paper's number}}, refined rows named `SAM2-<method>`.
+        same_data: the study's data set is that of the printed rows, so that they stand in the same rows;
+            otherwise they have their own. data: its name.
 
     Returns:
         table: tidy, columns `COLUMNS` and `OVER`.
@@ -124,6 +127,7 @@ def beside_paper(
             clips.
     """
     printed, lines, not_run, differences, reasons = dict(printed), [], {}, {}, {}
+    measured: set[tuple[str, str]] = set()
     for name, method, backbone in study.profile.models:
         try:
             rows = refiner_rows(study, name)
@@ -132,14 +136,17 @@ def beside_paper(
             continue
         for kind, counts in rows.items():
             key = LABELS[kind].format(method), backbone
-            lines += tidy(*key, "", counts, printed.pop(key, {}))
+            measured.add(key)
+            lines += tidy(*key, "", counts, printed.pop(key, {}) if same_data else {})
         for what, (after, before) in COMPARED.items():
             differences[method, backbone, what] = paired(rows[after], rows[before])
     for (method, backbone), paper in printed.items():
-        lines += tidy(method, backbone, "", None, paper)
-        base = method.removeprefix("SAM2-")
+        row, base = (method, backbone, ""), method.removeprefix("SAM2-")
         why = reasons.get((base, backbone), f"the {study.profile.name} profile has no {base} {backbone}")
-        not_run[method, backbone, ""] = why
+        if (method, backbone) in measured:
+            row, why = apart(row, data), f"printed for {data}, which this is not"
+        lines += tidy(*row, None, paper)
+        not_run[row] = why
     return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), not_run, differences
 
 

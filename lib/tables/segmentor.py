@@ -75,7 +75,7 @@ def segmentor_notes(
     )
     if not study.profile.of_paper:
         notes.append(
-            "Numbers of the paper were measured on VSPW, also where they stand beside a row of the same name."
+            "Numbers of the paper were measured on VSPW and stand in rows of their own; they do not compare with what was measured here."
         )
     notes.append(
         f"Masklets cover {100 * covered:.1f} % of the pixels. {BOUND} gives each the class that most of its pixels truly have: what lacks there is lost by "
