@@ -39,7 +39,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from .metrics import ClipCounts, add_blocks, check_counts, weighted_scores
+from .metrics import ClipCounts, add_blocks, check_counts, left_out, weighted_class_iou, weighted_scores
 
 LEVEL = 0.95
 # of numbers in table.csv: processors differ in the fourth. One decimal is made of these three, so that all that
@@ -108,13 +108,47 @@ def rescore(
     return {metric: scores - before[metric] for metric, scores in after.items()}
 
 
+def class_intervals(
+    counts: Sequence[ClipCounts], other: Sequence[ClipCounts], protocol: str = "both"
+) -> list[Interval]:
+    """Give the 95 % interval of the paired change of each class's IoU, `counts` minus `other`, by the jackknife.
+
+    Args: as for `intervals`.
+    Returns: one per class, in points. NaN where the truth lacks the class, or would without one of the clips, and
+        where fewer than `MIN_CLIPS` clips show it: the others say next to nothing of it. Of one clip, over its
+        blocks.
+    """
+    rescore(counts, other=other, protocol=protocol)  # the same clips in the same order
+    change, unit = _rescored_classes(counts, protocol) - _rescored_classes(other, protocol), unit_of(counts)
+    short = left_out(counts, protocol)
+    n_shown = np.sum([c.truth_px > 0 for c in counts if c.name not in short], axis=0) * np.ones(
+        change.shape[1]
+    )
+    found = [interval(of_class)._replace(unit=unit) for of_class in change.T]
+    few = [unit == CLIPS and n < MIN_CLIPS for n in n_shown]
+    return [i._replace(low=np.nan, high=np.nan) if lacking else i for i, lacking in zip(found, few)]
+
+
 def _rescored(counts: Sequence[ClipCounts], protocol: str) -> dict[str, np.ndarray]:
     if unit_of(counts) == CLIPS:
         return weighted_scores(counts, protocol, leave_one_out)
-    blocks = counts[0].blocks
-    without = [add_blocks([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
-    scores = [weighted_scores([c], protocol, lambda n: np.ones((1, n))) for c in (counts[0], *without)]
+    scores = [weighted_scores([c], protocol, lambda n: np.ones((1, n))) for c in _without_blocks(counts[0])]
     return {metric: np.concatenate([score[metric] for score in scores]) for metric in scores[0]}
+
+
+def _rescored_classes(counts: Sequence[ClipCounts], protocol: str) -> np.ndarray:
+    """Return the IoU of the classes of all clips, then without each in turn, (1 + n, C)."""
+    if unit_of(counts) == CLIPS:
+        return weighted_class_iou(counts, protocol, leave_one_out)
+    return np.vstack(
+        [weighted_class_iou([c], protocol, lambda n: np.ones((1, n))) for c in _without_blocks(counts[0])]
+    )
+
+
+def _without_blocks(clip: ClipCounts) -> list[ClipCounts]:
+    """Return a clip, then the clip without each of its blocks in turn."""
+    blocks = clip.blocks
+    return [clip, *(add_blocks([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks)))]
 
 
 def unit_of(counts: Sequence[ClipCounts]) -> str:
