@@ -121,9 +121,7 @@ def class_intervals(
     rescore(counts, other=other, protocol=protocol)  # the same clips in the same order
     change, unit = _rescored_classes(counts, protocol) - _rescored_classes(other, protocol), unit_of(counts)
     short = left_out(counts, protocol)
-    n_shown = np.sum([c.truth_px > 0 for c in counts if c.name not in short], axis=0) * np.ones(
-        change.shape[1]
-    )
+    n_shown = sum((c.truth_px > 0 for c in counts if c.name not in short), np.zeros(change.shape[1]))
     found = [interval(of_class)._replace(unit=unit) for of_class in change.T]
     few = [unit == CLIPS and n < MIN_CLIPS for n in n_shown]
     return [i._replace(low=np.nan, high=np.nan) if lacking else i for i, lacking in zip(found, few)]

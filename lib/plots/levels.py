@@ -27,6 +27,7 @@ from .style import GREY, INK, ROLES, SMALL, STYLE, WIDTH_PX, new_figure, write
 LINE_PX, PAPER_PX, HEAD_PX = 26, 32, 50  # height of a marker's line, of a printed model, of a heading between
 NAN = float("nan")
 REFINED = ((), ("refined minus base",))  # what a key of the differences may add to a model's name
+STEADIED = ("sliding vote minus base",)
 Models = dict[str, dict[str, dict[str, Numbers]]]  # {model: {role: {metric: (value, low, high)}}}
 
 
@@ -64,8 +65,8 @@ def before_after(
             `Majority-X`, `TrueRegions-X`.
         title: names the profile; paper_data: what the printed numbers were measured on.
         differences: {(method, backbone, "refined minus base"): {metric: (change, low, high)}}, paired over
-            clips, as Table 1 gives them (others are not drawn); without them the change stands without an
-            interval.
+            clips, and perhaps the same of "sliding vote minus base", as Table 1 gives them (others are not
+            drawn); without them the change stands without an interval.
         extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is, if the table does not say.
 
     Returns: for each metric that is there two panels, scores in percent and changes in points. All rows of a
@@ -119,8 +120,12 @@ def before_after(
             paired = {" ".join(filter(None, key[:2])): g for key, g in own.items() if key[2:] in REFINED}.get(
                 model, {}
             )
+            steadied = {" ".join(filter(None, key[:2])): g for key, g in own.items() if key[2:] == STEADIED}
+            vote = steadied.get(model, {}).get(metric)
             if (gain := paired.get(metric) or _change(measured[model], metric)) is not None:
-                change(changes, at, gain)
+                change(changes, at - (vote is not None) * LINE_PX / 2, gain)
+            if vote is not None:
+                dot(changes, at + LINE_PX, vote, *ROLES["sliding"][2:])
             if (gain := _change(printed.get(model, {}), metric)) is not None:
                 dot(changes, at, gain, INK, "D", hollow=True, size=11)
         for model, at in rows[len(names) - len(paper) :]:

@@ -103,6 +103,11 @@ def ablation_notes(
     )
     if not differences:
         return notes
+    longest = max(map(len, on.dataset.clips))
+    if number == 4 and (restarting := [w for w in chosen.values if w < longest]):
+        notes.append(
+            f"The clips here have at most {longest} frames: windows restart in the rows up to {max(restarting)}, and in longer ones never."
+        )
     density = masklet_density(study, number, clips)
     notes.append(
         "Masklets per frame (share of the frame in a masklet): "

@@ -91,7 +91,7 @@ def test_by_class_is_the_iou_with_the_share_and_the_clips():
     np.testing.assert_allclose(found["base"], per_class(counts["base"])[:3])
     np.testing.assert_allclose(found["refined"], per_class(counts["refined"])[:3])
     assert found["clips"].tolist() == [3, 3, 1]
-    assert found[["change_low", "change_high"]].isna().all(None)  # too few clips show any
+    assert found[["change_low", "change_high"]].isna().to_numpy().all()  # too few clips show any
     pole = 100 * 13 * N / (3 * N * (13 * 17 - 1))
     assert found["share"].iloc[2] == pytest.approx(pole) and found["share"].sum() == pytest.approx(100)
 
