@@ -32,14 +32,14 @@ covered in less than 90 %, and where fewer than six clips all go one way, chance
 (2**-5 = 3.1 %), so that a verdict would rest on an assumed shape.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
-from .metrics import ClipCounts, add_blocks, check_counts, weighted_scores
+from .metrics import ClipCounts, add_blocks, check_counts, left_out, weighted_class_iou, weighted_scores
 
 LEVEL = 0.95
 # of numbers in table.csv: processors differ in the fourth. One decimal is made of these three, so that all that
@@ -88,32 +88,53 @@ def intervals(
 
 
 def rescore(
-    counts: Sequence[ClipCounts], *, other: Sequence[ClipCounts] | None = None, protocol: str = "both"
+    counts: Sequence[ClipCounts],
+    *,
+    other: Sequence[ClipCounts] | None = None,
+    protocol: str = "both",
+    score: Callable = weighted_scores,
 ) -> dict[str, np.ndarray]:
     """Score the data set, and what is left of it without each of its clips in turn, as `interval` takes it.
 
-    Args: as for `intervals`.
+    Args: as for `intervals`; score: `lib.metrics.weighted_scores`, or `weighted_class_iou` for {class: ...}.
     Returns: {metric: (1 + n,)} in percent or points; entry 0 is of all clips, entry i without the i-th of those
         that the metric is defined on, which for mIoU, wIoU and mBIoU are the same. Of one clip that has
         blocks: without each of its blocks.
     """
     check_counts([*counts, *(other or ())], protocol)
     if other is None:
-        return _rescored(counts, protocol)
+        return _rescored(counts, protocol, score)
     ours, theirs = ([(c.name, c.n_frames, len(c.blocks)) for c in clips] for clips in (counts, other))
     if ours != theirs:
         odd = next(pair for pair in zip_longest(ours, theirs) if pair[0] != pair[1])
         raise ValueError(f"Expected `other` to hold the same clips in order, but got {odd[1]} for {odd[0]}")
-    after, before = _rescored(counts, protocol), _rescored(other, protocol)
+    after, before = _rescored(counts, protocol, score), _rescored(other, protocol, score)
     return {metric: scores - before[metric] for metric, scores in after.items()}
 
 
-def _rescored(counts: Sequence[ClipCounts], protocol: str) -> dict[str, np.ndarray]:
+def class_intervals(
+    counts: Sequence[ClipCounts], other: Sequence[ClipCounts], protocol: str = "both"
+) -> list[Interval]:
+    """Give the 95 % interval of the paired change of each class's IoU, `counts` minus `other`, by the jackknife.
+
+    Args: as for `intervals`.
+    Returns: one per class, in points. NaN where the truth lacks the class, or would without one of the clips, and
+        where fewer than `MIN_CLIPS` clips show it: the others say next to nothing of it.
+    """
+    scores = rescore(counts, other=other, protocol=protocol, score=weighted_class_iou)
+    short, unit, found = left_out(counts, protocol), unit_of(counts), []
+    for c, of_class in scores.items():
+        few = unit == CLIPS and sum(bool(k.truth_px[c]) for k in counts if k.name not in short) < MIN_CLIPS
+        found.append(interval(of_class * np.nan if few else of_class)._replace(unit=unit))
+    return found
+
+
+def _rescored(counts: Sequence[ClipCounts], protocol: str, score: Callable) -> dict:
     if unit_of(counts) == CLIPS:
-        return weighted_scores(counts, protocol, leave_one_out)
+        return score(counts, protocol, leave_one_out)
     blocks = counts[0].blocks
     without = [add_blocks([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
-    scores = [weighted_scores([c], protocol, lambda n: np.ones((1, n))) for c in (counts[0], *without)]
+    scores = [score([c], protocol, lambda n: np.ones((1, n))) for c in (counts[0], *without)]
     return {metric: np.concatenate([score[metric] for score in scores]) for metric in scores[0]}
 
 

@@ -8,7 +8,7 @@ truth (not judged) and nothing in a prediction (a miss for the truth, a false po
 Two protocols, because published numbers and the paper's equations disagree:
   "vspw"   the script VC_perclip.py of the VSPW data set, from which published numbers come. Clips of 16
            frames or fewer are left out of every score. mVC compares the prediction with itself, never with
-           the truth.
+           the truth: whatever steadies a prediction raises it, and a constant wrong one has 100.
   "paper"  the equations of the paper. No clip is left out; mVC is Eq. 4: agreement with the truth.
   "both"   mIoU, wIoU, mBIoU and mVC by the script, and Eq. 4 beside them as mVC8_eq4, mVC16_eq4.
 """
@@ -318,8 +318,7 @@ def per_class(counts: Sequence[ClipCounts], protocol: str = "both") -> np.ndarra
     """Score each class: IoU (C,) in percent, NaN where the truth lacks it, of the clips that make up mIoU,
     its mean."""
     check_counts(counts, protocol)
-    kept = _kept(counts, protocol)
-    return _class_iou(kept, np.ones((1, len(kept))), len(counts[0].truth_px))[0][0]
+    return np.concatenate([*weighted_class_iou(counts, protocol, lambda n: np.ones((1, n))).values()])
 
 
 def check_counts(counts: Sequence[ClipCounts], protocol: str) -> None:
@@ -374,6 +373,12 @@ def weighted_scores(
             weights_of_vc = weigh(len(vc))
             scores[f"mVC{n}_eq4"] = 100 * _ratio(weights_of_vc @ vc, weights_of_vc.sum(1))
     return scores
+
+
+def weighted_class_iou(counts: Sequence[ClipCounts], protocol: str, weigh: Callable) -> dict[int, np.ndarray]:
+    """Score the classes as `weighted_scores` does: {class: (R,)}, NaN where the truth lacks it."""
+    kept = _kept(counts, protocol)
+    return dict(enumerate(_class_iou(kept, weigh(len(kept)), len(counts[0].truth_px))[0].T))
 
 
 def _class_iou(kept: list[ClipCounts], weights: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:

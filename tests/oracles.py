@@ -152,6 +152,20 @@ def refine(semantic, masks, votes=None, scores=None):
     return refined
 
 
+def sliding_vote(labels, n_frames):
+    """Ask of every pixel of every frame which label most of the frames around it give: of equals its own, else
+    the lowest; VOID if none gives any."""
+    half, out = n_frames // 2, np.full(labels.shape, VOID, np.uint8)
+    for t, y, x in np.ndindex(labels.shape):
+        around = [int(c) for c in labels[max(0, t - half) : t + half + 1, y, x] if c != VOID]
+        if around:
+            most = max(map(around.count, around))
+            equals = {c for c in around if around.count(c) == most}
+            own = int(labels[t, y, x])
+            out[t, y, x] = own if own in equals else min(equals)
+    return out
+
+
 def majority(labels):
     """Each pixel's most frequent class over the frames of one window (T, H, W), the lowest in a tie, VOID
     if it has none."""

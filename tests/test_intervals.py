@@ -5,11 +5,29 @@ import numpy as np
 import pytest
 from test_metrics import PREDICTED, TRUTH, clip, count, random_clip
 
-from lib.intervals import holm, interval, intervals, leave_one_out, rescore, shown, signed
-from lib.metrics import ClipCounts, count_clip, summarise
+from lib.intervals import (
+    BLOCKS,
+    CLIPS,
+    class_intervals,
+    holm,
+    interval,
+    intervals,
+    leave_one_out,
+    rescore,
+    shown,
+    signed,
+)
+from lib.metrics import ClipCounts, count_clip, per_class, summarise
 
 # Student's t at 97.5 % by degrees of freedom, from a printed table
-STUDENT = {1: 12.7062047364, 2: 4.30265272991, 3: 3.18244630528, 5: 2.57058183661, 9: 2.26215716280}
+STUDENT = {
+    1: 12.7062047364,
+    2: 4.30265272991,
+    3: 3.18244630528,
+    5: 2.57058183661,
+    7: 2.36462425101,
+    9: 2.26215716280,
+}
 
 
 def test_counts_must_go_together():
@@ -215,3 +233,37 @@ def test_holm_by_hand():
 def test_changes_are_written_one_way():
     assert [signed(value) for value in (1.25, -3.0, -0.04, 0.0)] == ["+1.2", "-3.0", "+0.0", "+0.0"]
     assert shown((1.0, -0.04, 2.0)) == "+1.0 [+0.0, +2.0]" and shown((-1.0, np.nan, np.nan)) == "-1.0"
+
+
+def test_class_intervals_against_oracle():
+    """The change of each class scored anew without each clip; none where the truth lacks the class or few show it."""
+    rng, clips = np.random.default_rng(5), {"new": [], "old": []}
+    for i in range(8):
+        truth = rng.choice([0, 1, 4, 255], (20, 5, 7)).astype(np.uint8)
+        if i < 5:
+            truth[rng.random(truth.shape) < 0.1] = 2
+        for kind, wrong in (("new", 0.2), ("old", 0.5)):
+            guess = np.where(rng.random(truth.shape) < wrong * rng.random(), 1, truth).astype(np.uint8)
+            clips[kind].append(count_clip(f"c{i}", truth, guess, 5))
+    found = class_intervals(clips["new"], clips["old"])
+    change = lambda keep: per_class(keep(clips["new"])) - per_class(keep(clips["old"]))
+    value = change(list)
+    without = [change(lambda of: [*of[:i], *of[i + 1 :]]) for i in range(8)]
+    for c in (0, 1, 4):
+        pseudo_values = [8 * value[c] - 7 * left[c] for left in without]
+        assert found[c][:2] == pytest.approx(slow_bounds(value[c], pseudo_values, STUDENT[7]))
+        assert found[c].n == 8 and found[c].unit == CLIPS
+    assert all(np.isnan(found[c][:2]).all() for c in (2, 3))
+    with pytest.raises(ValueError, match="same clips in order"):
+        class_intervals(clips["new"], clips["old"][::-1])
+
+
+def test_class_intervals_of_one_clip_are_over_its_blocks():
+    truth = np.random.default_rng(6).integers(0, 2, (24, 5, 7)).astype(np.uint8)
+    counted = lambda guess: [count_clip("c", truth, guess, 2, block_frames=8)]
+    after, before = (
+        counted(truth),
+        counted(np.where(np.arange(24)[:, None, None] < 9, 0, truth).astype(np.uint8)),
+    )
+    found = class_intervals(after, before)
+    assert [i.unit for i in found] == [BLOCKS] * 2 and found[0].n == 3 and found[1].low < found[1].high

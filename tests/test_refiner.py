@@ -12,7 +12,7 @@ from lib import refiner
 from lib.config import VoteSettings
 from lib.masklets import FrameMasklets, as_text
 from lib.refiner import refine_clip, refine_frame
-from lib.study.controls import per_pixel_majority
+from lib.study.controls import per_pixel_majority, sliding_vote
 
 H, W = 13, 17
 
@@ -168,6 +168,44 @@ def test_per_pixel_majority_against_oracle():
     np.testing.assert_array_equal(
         list(per_pixel_majority(np.full_like(predictions, 255), found)), np.full_like(predictions, 255)
     )
+
+
+@pytest.mark.parametrize("n_frames, n", [(9, 14), (9, 5), (5, 12), (3, 1), (1, 4)])
+def test_sliding_vote_against_oracle(n_frames, n):
+    """Of clips longer and shorter than the vote, with void, where ties are many."""
+    predictions = random_labels(np.random.default_rng(n), n)
+    predictions[n // 2 :, :4] = 255
+    found = list(sliding_vote(predictions, n_frames))
+    np.testing.assert_array_equal(found, oracles.sliding_vote(predictions, n_frames))
+    assert len(found) == n and all(frame.dtype == np.uint8 for frame in found)
+    if n_frames == 1:
+        np.testing.assert_array_equal(found, predictions)
+
+
+def test_sliding_vote_by_hand():
+    """One row of pixels over five frames, vote over three: a flicker goes, an edge that moves stays, ties keep the
+    frame's own label, void takes what its neighbours say, and void in all of them stays."""
+    flicker, moves, tie, hole, void, equal = (
+        [3, 7, 3, 3, 3],
+        [1, 1, 2, 2, 2],
+        [5, 4, 6, 4, 5],
+        [8, 255, 8, 8, 8],
+        [255] * 5,
+        [9, 255, 2, 2, 255],
+    )
+    frames = np.array([flicker, moves, tie, hole, void, equal], np.uint8).T[:, None]
+    found = np.array(list(sliding_vote(frames, 3)))[:, 0].T.tolist()
+    assert found == [
+        [3, 3, 3, 3, 3],
+        [1, 1, 2, 2, 2],
+        [5, 4, 4, 4, 5],
+        [8, 8, 8, 8, 8],
+        [255] * 5,
+        [9, 2, 2, 2, 2],
+    ]
+    for wrong in (0, 4, 129):
+        with pytest.raises(ValueError, match="odd and in 1..127"):
+            next(sliding_vote(frames, wrong))
 
 
 def test_boxes_by_any_way(rng=np.random.default_rng(3)):

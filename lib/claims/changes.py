@@ -7,7 +7,7 @@ from ..tables.ablation import ablation_table
 from ..tables.ablation_scores import ablation_of
 from ..tables.cross import cross_table
 from ..tables.paper import ABLATED, vipseg_name
-from ..tables.refiner import refiner_rows, refiner_table
+from ..tables.refiner import BEYOND, REFINED, STEADIED, refiner_rows, refiner_table
 from ..tables.result import Gain
 from ..tables.rows import contrast
 from ..tables.segmentor import segmentor_table
@@ -16,6 +16,10 @@ from ..tables.segmentor_scores import fill_of
 # {(model, setting): {metric: change}}, named as in `lib.tables.paper.printed_changes`
 Changes = Mapping[tuple[str, str], Mapping[str, Gain]]
 BORDERS = "mBIoU - mIoU"
+# the setting of a change against a base model whose training was stopped early on purpose, in these parts: they
+# are about a trained one
+STOPPED_EARLY = "stopped early"
+ABOUT_TRAINED = ("below", "encoder", "trained")
 
 
 def measured_changes(study: Study) -> tuple[dict[str, Changes], dict[str, str]]:
@@ -25,7 +29,7 @@ def measured_changes(study: Study) -> tuple[dict[str, Changes], dict[str, str]]:
         changes, not_run: as `judge` takes them.
     """
     readers: dict[tuple[str, ...], Callable] = {
-        ("refiner",): lambda: _refiner(study),
+        ("refiner", "steadied", "beyond"): lambda: _refiner(study),
         ("cross",): lambda: _cross(study),
         **{(part,): lambda number=number: _ablation(study, number) for number, part in ABLATED.items()},
         ("below", "fill", "encoder", "trained"): lambda: _segmentor(study),
@@ -54,19 +58,29 @@ def _refiner(study: Study) -> tuple[dict[str, Changes], list[str]]:
     """Read Table 1, and compare what borders and regions gain."""
     result, changes = refiner_table(study), {}
     for name, method, backbone in study.profile.models:
-        if (method, backbone) in result.differences:
+        if (method, backbone, REFINED) in result.differences:
             rows = refiner_rows(study, name)
             changes[f"{method} {backbone}", ""] = {
-                **result.differences[method, backbone],
+                **result.differences[method, backbone, REFINED],
                 BORDERS: contrast(rows["refined"], rows["base"], "mBIoU", "mIoU"),
             }
-    return {"refiner": changes}, list(result.not_run.values())
+    sliding = {
+        part: {
+            (f"{m} {b}", ""): gains for (m, b, what), gains in result.differences.items() if what == compared
+        }
+        for part, compared in (("steadied", STEADIED), ("beyond", BEYOND))
+    }
+    return {"refiner": changes, **sliding}, list(result.not_run.values())
 
 
 def _cross(study: Study) -> tuple[dict[str, Changes], list[str]]:
     """Read Table 2."""
     result = cross_table(study)
-    changes = {(vipseg_name(*key), ""): gains for key, gains in result.differences.items()}
+    changes = {
+        (vipseg_name(*key), ""): gains
+        for (*key, what), gains in result.differences.items()
+        if what == REFINED
+    }
     return {"cross": changes}, list(result.not_run.values())
 
 
@@ -92,5 +106,6 @@ def _segmentor(study: Study) -> tuple[dict[str, Changes], list[str]]:
         after, before = compared.split(" minus ")
         about = after if part == "encoder" else before
         name = f"{about} {backbone}" if backbone else f"{about} with {' '.join(fill_of(study)[1:])}"
-        changes.setdefault(part, {})[name, ""] = gains
+        stopped = part in ABOUT_TRAINED and study.profile.why_stopped(about.removeprefix("I-"), backbone)
+        changes.setdefault(part, {})[name, STOPPED_EARLY if stopped else ""] = gains
     return changes, list(result.not_run.values())

@@ -6,19 +6,22 @@ that holds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..cost.table import PAPER_FPS
+from ..intervals import LEVEL, holm
 from ..tables.ablation import not_better, together
-from ..tables.paper import printed_changes, read_paper
+from ..tables.paper import ABLATED, printed_changes, read_paper
 from ..tables.result import Gain
-from ..tables.rows import JUDGED_AS, MARGIN, verdict
-from .changes import BORDERS, Changes
+from ..tables.rows import JUDGED_AS, MARGIN, SCORES, at_level, p_value, verdict
+from .changes import BORDERS, STOPPED_EARLY, Changes
 
 PARTS = {  # of `lib.tables.paper.printed_changes`: what is compared, as table.csv names it
     "refiner": "refined minus base",
+    "steadied": "sliding vote minus base",  # these two are no claim of the paper: see `lib.tables.refiner`
+    "beyond": "refined minus sliding vote",
     "cross": "refined minus base, second data set",
     "window": "longest minus shortest window",
     "grid": "another grid minus the default",
@@ -45,8 +48,9 @@ class Claim:
     printed: str = ""  # what the paper gives for it, where that stands in none of its tables
 
 
-SCORES = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")
+NOT_TRAINED = "base stopped early, no verdict"  # there is no other to hold the claim against
 THRESHOLD = "is a good balance of the threshold on the"
+VARIED = {"iou": "predicted IoU"}  # how a part of `ABLATED` is called, if not by its own name
 CLAIMS = (
     Claim("refiner", "refinement raises the score of every model", "Sec. 4.1, Table 1", "rises", SCORES),
     Claim(
@@ -85,9 +89,7 @@ CLAIMS = (
     Claim(
         "stability", f"0.8 {THRESHOLD} stability", "Sec. 4.1.2, Table 7", "balance", ("mIoU", "mVC8", "mVC16")
     ),
-    Claim(
-        "below", "I-SAM2 is far below the base model", "Sec. 4.2, Table 3", "falls", ("mIoU", "mBIoU", "mVC8")
-    ),
+    Claim("below", "I-SAM2 is below the base model", "Sec. 4.2, Table 3", "falls", ("mIoU", "mBIoU", "mVC8")),
     Claim(
         "fill",
         "filling what masklets leave uncovered helps",
@@ -132,6 +134,10 @@ class Finding:
     measured: tuple[tuple[str, Mapping[str, Gain]], ...]
     verdict: str
     why: str = ""  # it was not run
+    # the same of base models that were stopped early on purpose: shown, not judged
+    not_judged: tuple[tuple[str, Mapping[str, Gain]], ...] = ()
+    p: float = float("nan")  # of the verdict, see `lib.tables.rows.p_value`; NaN without one
+    survives: bool = False  # Holm's correction over all verdicts
 
 
 def judge(
@@ -150,8 +156,9 @@ def judge(
 
     Returns:
         One finding per claim and metric. A claim speaks of every model and setting: it holds if it holds for
-            all of them, and fails if it
-        fails for one. The first entry of `measured` is the one that decides.
+            all of them, and fails if it fails for one. The first entry of `measured` is the one that decides. A base
+            model that was stopped early (its setting says so) decides nothing. `survives` is about all findings
+            that have a verdict.
 
     Raises:
         ValueError: a part has neither measurements nor a reason.
@@ -167,25 +174,43 @@ def judge(
                 m: tuple(row[m] for row in printed.get(claim.part, {}).values() if m in row) for m in metrics
             }
             rows = [
-                (" ".join(filter(None, key)), {m: row[m] for m in metrics})
+                (key, {m: row[m] for m in metrics})
                 for key, row in changes.get(claim.part, {}).items()
                 if _defined(row, metrics)
             ]
             if rows:
-                rows.sort(key=lambda row: _against(claim.judge, row[1], margin))
-                findings.append(
-                    Finding(
-                        claim,
-                        metrics,
-                        paper,
-                        tuple(rows),
-                        together([_verdict(claim.judge, gains, margin) for _, gains in rows]),
-                    )
-                )
+                findings.append(_finding(claim, metrics, paper, rows, margin))
             else:
                 why = not_run.get(claim.part, f"{', '.join(metrics)} is undefined on these clips")
                 findings.append(Finding(claim, metrics, paper, (), "not run", why))
-    return findings
+    survive = holm([f.p for f in findings])
+    return [replace(f, survives=survives) for f, survives in zip(findings, survive)]
+
+
+def _finding(
+    claim: Claim, metrics: tuple[str, ...], paper: Mapping, rows: Sequence, margin: float
+) -> Finding:
+    """Judge one claim by all comparisons that bear on it, less those with a base that was stopped early."""
+    rows = sorted(rows, key=lambda row: _against(claim.judge, row[1], margin))
+    fair, other = (
+        tuple((named(claim.part, *key), gains) for key, gains in rows if (key[1] == STOPPED_EARLY) == stopped)
+        for stopped in (False, True)
+    )
+    if not fair:
+        return Finding(claim, metrics, paper, (), NOT_TRAINED, not_judged=other)
+
+    def said(level: float = LEVEL) -> str:
+        at = lambda gains: {m: at_level(gain, level) for m, gain in gains.items()}
+        return together([_verdict(claim.judge, at(gains), margin) for _, gains in fair])
+
+    return Finding(claim, metrics, paper, fair, said(), not_judged=other, p=p_value(said))
+
+
+def named(part: str, model: str, setting: str) -> str:
+    """Name what was compared: "CFFM MiT-B1, window 32 vs 1", "CFFM MiT-N0 (stopped early)"."""
+    if part in ABLATED.values() and " - " in setting:
+        return f"{model}, {VARIED.get(part, part)} {setting.replace(' - ', ' vs ')}"
+    return f"{model} ({setting})" if setting == STOPPED_EARLY else " ".join(filter(None, (model, setting)))
 
 
 def _defined(row: Mapping[str, Gain], metrics: Sequence[str]) -> bool:

@@ -22,6 +22,12 @@ VERDICTS = {  # verdict: (colour, marker, filled)
     "too few clips": (GREY, "^", False),  # followed by their number, as the next
     "no interval": (GREY, "D", False),
     "within this sequence, no verdict": (GREY, "v", False),
+    "base stopped early, no verdict": (GREY, "P", False),
+}
+SHORT = {  # beside a row there is little room; the legend has the whole
+    "within this sequence, no verdict": "one sequence",
+    "base stopped early, no verdict": "stopped early",
+    "one clip, no interval": "one clip",
 }
 CLAIMED = {  # what is claimed of a change: the side it must lie on, in points
     "rises": lambda margin: (0, np.inf),
@@ -122,7 +128,7 @@ def _groups(fig: Figure, y: float, height: float, groups: Sequence, margin: floa
             _row(ax, at + ROW_PX / 2, verdict, changes)
             write(fig, 44, middle, re.sub(r"(\S+) - (\S+)", r"\1 vs \2", label), va="center")
             write(fig, WIDTH_PX - RIGHT_PX + 20, middle, shown(changes[0]), va="center")
-            write(fig, WIDTH_PX - VERDICT_PX, middle, verdict.partition(",")[0], va="center")
+            write(fig, WIDTH_PX - VERDICT_PX, middle, SHORT.get(_kind(verdict), _kind(verdict)), va="center")
             at += ROW_PX
 
 

@@ -26,6 +26,8 @@ from .style import GREY, INK, ROLES, SMALL, STYLE, WIDTH_PX, new_figure, write
 
 LINE_PX, PAPER_PX, HEAD_PX = 26, 32, 50  # height of a marker's line, of a printed model, of a heading between
 NAN = float("nan")
+REFINED = ((), ("refined minus base",))  # what a key of the differences may add to a model's name
+STEADIED = ("sliding vote minus base",)
 Models = dict[str, dict[str, dict[str, Numbers]]]  # {model: {role: {metric: (value, low, high)}}}
 
 
@@ -59,11 +61,12 @@ def before_after(
     paper prints.
 
     Args:
-        table: tidy, as `lib.report` takes it, with methods named `X`, `SAM2-X`, `Majority-X`,
-            `TrueRegions-X`.
+        table: tidy, as `lib.report` takes it, with methods named `X`, `SAM2-X`, `SlidingVote-X`,
+            `Majority-X`, `TrueRegions-X`.
         title: names the profile; paper_data: what the printed numbers were measured on.
-        differences: {(method, backbone): {metric: (refined minus base, low, high)}}, paired over clips;
-            without them the change stands without an interval.
+        differences: {(method, backbone, "refined minus base"): {metric: (change, low, high)}}, paired over
+            clips, and perhaps the same of "sliding vote minus base", as Table 1 gives them (others are not
+            drawn); without them the change stands without an interval.
         extent: on how much was measured, "10 clips, 320 frames"; interval: what a line is, if the table does not say.
 
     Returns: for each metric that is there two panels, scores in percent and changes in points. All rows of a
@@ -114,9 +117,15 @@ def before_after(
         for model, at in rows[: len(measured)]:
             _levels(levels, at, measured[model], metric, roles, printed.get(model, {}))
             own = {} if differences is None else differences
-            paired = {" ".join(filter(None, key)): gains for key, gains in own.items()}.get(model, {})
+            paired = {" ".join(filter(None, key[:2])): g for key, g in own.items() if key[2:] in REFINED}.get(
+                model, {}
+            )
+            steadied = {" ".join(filter(None, key[:2])): g for key, g in own.items() if key[2:] == STEADIED}
+            vote = steadied.get(model, {}).get(metric)
             if (gain := paired.get(metric) or _change(measured[model], metric)) is not None:
-                change(changes, at, gain)
+                change(changes, at - (vote is not None) * LINE_PX / 2, gain)
+            if vote is not None:
+                dot(changes, at + LINE_PX, vote, *ROLES["sliding"][2:])
             if (gain := _change(printed.get(model, {}), metric)) is not None:
                 dot(changes, at, gain, INK, "D", hollow=True, size=11)
         for model, at in rows[len(names) - len(paper) :]:

@@ -72,8 +72,9 @@ CLASS_COLOURS = {
 ROLES = {
     "base": ("", "base", "#D55E00", "o"),
     "refined": ("SAM2-", "refined", "#0072B2", "D"),
+    "sliding": ("SlidingVote-", "control: sliding vote over 9 frames, no masks", "#8C5FA8", "s"),
     "majority": ("Majority-", "control: per-pixel majority of the window", GREY, "v"),
-    "regions": ("TrueRegions-", "bound: true regions as masklets", "#009E73", "^"),
+    "regions": ("TrueRegions-", "control: perfect regions as masklets", "#009E73", "^"),
 }
 BEFORE, AFTER = ROLES["base"][2], ROLES["refined"][2]  # also of what falls and what rises
 

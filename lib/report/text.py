@@ -69,6 +69,13 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{rounded(value):.1f}"
 
 
+def _as_printed(value: float) -> str:
+    """Write a number of the paper with the digits that it prints: one decimal, or more where it has more."""
+    text = _number(value)
+    exact = np.isnan(value) or abs(round(value, DECIMALS) - float(text)) < 10.0 ** -(DECIMALS + 1)
+    return text if exact else f"{value:.{DECIMALS}f}".rstrip("0")
+
+
 def _measured(measured: float, low: float, high: float) -> str:
     """Write a measurement and its interval; without the one there is no other."""
     if np.isnan(measured) or np.isnan(low) or np.isnan(high):
@@ -98,7 +105,7 @@ def wide(table: pd.DataFrame, not_run: Mapping[Row, str]) -> pd.DataFrame:
         key = (row.method, row.backbone, row.setting)
         line = lines.setdefault(key, dict(zip(LABELS, key, strict=True)))
         line[row.metric] = _measured(row.measured, row.low, row.high)
-        line[f"{row.metric} (paper)"] = _number(row.paper)
+        line[f"{row.metric} (paper)"] = _as_printed(row.paper)
     for key, why in not_run.items():
         lines[key]["note"] = f"not run: {why}"
     columns = [name for name in LABELS if name == "method" or any(line[name] for line in lines.values())]

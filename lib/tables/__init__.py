@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "tidy",
             "verdict",
         ],
-        "refiner": ["LABELS", "refiner_notes", "refiner_rows", "refiner_table"],
+        "refiner": ["COMPARED", "LABELS", "refiner_notes", "refiner_rows", "refiner_table"],
         "cross": ["cross_example", "cross_notes", "cross_table", "open_cross", "void_share", "void_table"],
         "segmentor": ["CLAIMS", "segmentor_notes", "segmentor_record", "segmentor_table"],
         "segmentor_scores": ["SegmentorSettings", "segmentor_labels", "segmentor_rows"],

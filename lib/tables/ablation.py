@@ -7,7 +7,7 @@ from ..intervals import shown, signed
 from ..study.study import Study
 from .ablation_scores import DEFAULT, ablation_clips, ablation_lines, ablation_of, masklet_density
 from .result import Gain, Result
-from .rows import JUDGED_AS, MARGIN, no_verdict, record, setting_note, verdict
+from .rows import JUDGED_AS, MARGIN, no_verdict, record, seen_note, setting_note, verdict
 
 JUDGED = ("mIoU", "mVC8", "mVC16")  # what the paper's words on the ablations speak of
 
@@ -97,12 +97,17 @@ def ablation_notes(
     """Say in words what was varied on what, how many masklets that gives, and whether the paper's words
     hold here."""
     on, chosen = ablation_clips(study, clips), ablation_of(number)
-    notes = setting_note(on.under(DEFAULT))
+    notes = [*setting_note(on.under(DEFAULT)), *seen_note(study)]
     notes.append(
         f"Each row changes one setting alone ({chosen.label}), on the first {len(on.dataset.clips)} of {len(study.dataset.clips)} clips."
     )
     if not differences:
         return notes
+    longest = max(map(len, on.dataset.clips))
+    if number == 4 and (restarting := [w for w in chosen.values if w < longest]):
+        notes.append(
+            f"The clips here have at most {longest} frames: windows restart in the rows up to {max(restarting)}, and in longer ones never."
+        )
     density = masklet_density(study, number, clips)
     notes.append(
         "Masklets per frame (share of the frame in a masklet): "

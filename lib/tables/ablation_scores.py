@@ -16,7 +16,7 @@ from ..study.predictions import predictions_of
 from ..study.scores import score
 from ..study.segment import read_masklets, segment_clips
 from ..study.study import NotRun, Study
-from .paper import ABLATED_MODEL, read_paper_table
+from .paper import ABLATED_MODEL, apart, read_paper_table
 from .refiner import LABELS, base_labels, refined_labels
 from .result import Gain
 from .rows import paired, tidy
@@ -151,8 +151,8 @@ def ablation_lines(
 ) -> tuple[pd.DataFrame, dict, dict[tuple[str, str], dict[str, Gain]]]:
     """Measure the base and each value, beside the paper's numbers.
 
-    The paper's numbers stand in the same rows if CFFM MiT-B1 is refined, as there, and in rows of their own
-    if it is another model.
+    The paper's numbers stand in the same rows if CFFM MiT-B1 is refined on the paper's data set, as there, and
+    in rows of their own otherwise.
 
     Args: as for `ablation_counts`.
 
@@ -176,13 +176,17 @@ def ablation_lines(
         counts = _counts(ablation_clips(study, clips), number, predictions)
         for value, of_clips in counts.items():
             row = LABELS["base" if value == "base" else "refined"].format(method), backbone, value
-            lines += tidy(*row, of_clips, printed.pop(row, {}))
+            paper = printed.pop(row, {})
+            if paper and not study.profile.of_paper:
+                printed[apart(row)], paper = paper, {}
+            lines += tidy(*row, of_clips, paper)
         base = counts.pop("base")
         differences = {(v, "default"): paired(c, counts[default]) for v, c in counts.items() if v != default}
         differences |= {(v, "base"): paired(c, base) for v, c in counts.items()}
     for row, paper in printed.items():
         lines += tidy(*row, None, paper)
-        not_run[row] = _why_not(study, model)
+        measured_too = row[2].endswith(apart(("", "", ""))[2])
+        not_run[row] = "printed for VSPW, which this is not" if measured_too else _why_not(study, model)
     return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), not_run, differences
 
 

@@ -16,9 +16,9 @@ from ..study.predictions import example
 from ..study.segment import masklets_of
 from ..study.study import NotRun, Study, open_study
 from .paper import VIPSEG_ROWS, read_paper_table
-from .refiner import beside_paper, refiner_rows
+from .refiner import COMPARED_BY, REFINED, Difference, beside_paper, control_notes, refiner_rows
 from .result import Gain, Result
-from .rows import record, setting_note, tidy, verdict
+from .rows import record, restart_note, setting_note, tidy, verdict
 
 CLAIMED = {"mIoU": "same", "mBIoU": "rises", "mVC8": "rises", "mVC16": "rises"}  # Sec. 4.1.1 and Table 2
 
@@ -60,12 +60,14 @@ def cross_table(study: Study, data: str = "") -> Result:
         lines = [line for row, paper in printed.items() for line in tidy(*row, "", None, paper)]
         table, reasons = pd.DataFrame(lines, columns=[*COLUMNS, OVER]), {(*row, ""): why for row in printed}
         return Result(title, table, reasons, make_notes=lambda: [why], make_record=lambda: record(study))
-    table, not_run, differences = beside_paper(second, printed)
+    same = second.profile.dataset == "vipseg" and not second.profile.drawn
+    table, not_run, differences = beside_paper(second, printed, same, "VIPSeg")
     return Result(
         title,
         table,
         not_run,
         differences,
+        COMPARED_BY,
         make_notes=lambda: cross_notes(second, differences),
         make_record=lambda: record(second),
     )
@@ -130,13 +132,13 @@ def cross_example(study: Study, clip: str = "") -> tuple[Clip, int, dict]:
     return chosen, t, {"base": predictions, "refined": refined, "truth": chosen.truth}
 
 
-def cross_notes(study: Study, differences: Mapping[tuple[str, str], Mapping[str, Gain]]) -> list[str]:
+def cross_notes(study: Study, differences: Mapping[Difference, Mapping[str, Gain]]) -> list[str]:
     """Say what the table was measured on and with, what refinement does to void, and whether the paper's
     claims hold here.
 
     Args: study: as `open_cross` gives it.
     """
-    notes = setting_note(study)
+    notes = [*setting_note(study), *restart_note(study)]
     notes.append(
         "No setting differs from the first data set. The predictions are panoptic, turned into classes by their JSON; where they are void nothing is predicted, which counts as a miss."
     )
@@ -148,10 +150,12 @@ def cross_notes(study: Study, differences: Mapping[tuple[str, str], Mapping[str,
         notes.append(
             f"Void in the predictions of {row[0]} {row[1]}: {row[2]} of the judged pixels before refinement, {row[3]} after."
         )
-    for (method, backbone), gain in differences.items():
+    for (method, backbone, what), gain in differences.items():
+        if what != REFINED:
+            continue
         said = [
             f"{m} {signed(gain[m][0])} ({'leaves it alone' if claim == 'same' else claim}: {verdict(gain[m], claim)})"
             for m, claim in CLAIMED.items()
         ]
         notes.append(f"The paper's claims for {method} {backbone}: " + ", ".join(said) + ".")
-    return notes
+    return notes + control_notes(differences)

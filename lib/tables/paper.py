@@ -56,6 +56,12 @@ def read_paper() -> dict[int, pd.DataFrame]:
     return {number: read_paper_table(number) for number in TABLES}
 
 
+def apart(row: tuple[str, str, str], data: str = "VSPW") -> tuple[str, str, str]:
+    """Name the row of a printed number where a row of the same name was measured on another data set: the two
+    do not stand in one row."""
+    return *row[:2], ", ".join(filter(None, (row[2], f"paper, {data}")))
+
+
 def default_setting(number: int) -> str:
     """Name the row of Tables 4 to 7 that has the paper's default settings (Sec. 3.1)."""
     return str(getattr(MaskletSettings(), ABLATED[number]))

@@ -1,4 +1,4 @@
-"""Table 1: SAM 2 as refiner, with two controls of our own."""
+"""Table 1: SAM 2 as refiner, with three controls of our own; the sliding vote is the bar."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,25 +12,39 @@ from ..metrics import ClipCounts
 from ..refiner import refine_clip
 from ..report.text import COLUMNS, OVER
 from ..study.cache import content
-from ..study.controls import per_pixel_majority, true_regions
+from ..study.controls import SLIDING_FRAMES, per_pixel_majority, sliding_vote, true_regions
 from ..study.predictions import predictions_of
 from ..study.scores import Labels, score
 from ..study.segment import masklet_paths, read_masklets
 from ..study.study import NotRun, Study
-from .paper import read_paper_table
+from .paper import apart, read_paper_table
 from .result import Gain, Result
-from .rows import paired, record, setting_note, tidy, verdict
+from .rows import SCORES, paired, record, restart_note, seen_note, setting_note, tidy, verdict
 
-LABELS = {"base": "{}", "refined": "SAM2-{}", "majority": "Majority-{}", "regions": "TrueRegions-{}"}
+LABELS = {
+    "base": "{}",
+    "refined": "SAM2-{}",
+    "sliding": "SlidingVote-{}",
+    "majority": "Majority-{}",
+    "regions": "TrueRegions-{}",
+}
+# what is compared, for each base model: (rows of `refiner_rows`, how the tables call it)
+REFINED, STEADIED, BEYOND = "refined minus base", "sliding vote minus base", "refined minus sliding vote"
+COMPARED = {REFINED: ("refined", "base"), STEADIED: ("sliding", "base"), BEYOND: ("refined", "sliding")}
+SAID = (*SCORES, "mVC8_eq4", "mVC16_eq4")  # what the notes say of the sliding vote
+
+
+COMPARED_BY = ("method", "backbone", "difference")
+Difference = tuple[str, str, str]
 
 
 def refiner_rows(
     study: Study, name: str, votes: VoteSettings = VoteSettings()
 ) -> dict[str, list[ClipCounts]]:
-    """Score a base model before and after refinement, and the two controls.
+    """Score a base model before and after refinement, and the three controls.
 
     Returns:
-        {"base", "refined", "majority", "regions"}: counts by clip.
+        {"base", "refined", "sliding", "majority", "regions"}: counts by clip.
 
     Raises:
         NotRun: the base model's predictions are absent.
@@ -42,6 +56,11 @@ def refiner_rows(
     return {
         "base": score(study, *base_labels(predictions)),
         "refined": score(study, *refined_labels(predictions, files, votes)),
+        "sliding": score(
+            study,
+            lambda clip: sliding_vote(of(clip)),
+            lambda clip: f"sliding vote {SLIDING_FRAMES} {content(of(clip))}",
+        ),
         "majority": score(
             study,
             lambda clip: per_pixel_majority(of(clip), masklets(clip)),
@@ -69,7 +88,7 @@ def refined_labels(
 
 
 def refiner_table(study: Study) -> Result:
-    """Table 1: every row of the paper's table beside what was measured here, and the two controls for each
+    """Table 1: every row of the paper's table beside what was measured here, and the three controls for each
     base model.
 
     Returns: differences as `beside_paper` gives them.
@@ -78,31 +97,37 @@ def refiner_table(study: Study) -> Result:
         (r.method, r.backbone): {m: getattr(r, m) for m in ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC16")}
         for r in read_paper_table(1).itertuples()
     }
-    table, not_run, differences = beside_paper(study, printed)
+    table, not_run, differences = beside_paper(study, printed, study.profile.of_paper)
     return Result(
         f"Table 1 on {study.profile.title}",
         table,
         not_run,
         differences,
+        COMPARED_BY,
         make_notes=lambda: refiner_notes(study, differences),
         make_record=lambda: record(study),
     )
 
 
 def beside_paper(
-    study: Study, printed: Mapping[tuple[str, str], Mapping[str, float]]
-) -> tuple[pd.DataFrame, dict, dict]:
-    """Measure every base model of a study before and after refinement, and the two controls, beside
+    study: Study, printed: Mapping[tuple[str, str], Mapping[str, float]], same_data: bool, data: str = "VSPW"
+) -> tuple[pd.DataFrame, dict, dict[Difference, dict[str, Gain]]]:
+    """Measure every base model of a study before and after refinement, and the three controls, beside
     printed rows.
 
-    Args: printed: {(method, backbone): {metric: the paper's number}}, refined rows named `SAM2-<method>`.
+    Args:
+        printed: {(method, backbone): {metric: the paper's number}}, refined rows named `SAM2-<method>`.
+        same_data: the study's data set is that of the printed rows, so that they stand in the same rows;
+            otherwise they have their own. data: its name.
 
     Returns:
         table: tidy, columns `COLUMNS` and `OVER`.
         not_run: {(method, backbone, setting): why} for rows without a measurement.
-        differences: {(method, backbone): {metric: (after - before, low, high)}}, paired over clips.
+        differences: {(method, backbone, one of `COMPARED`): {metric: (after - before, low, high)}}, paired over
+            clips.
     """
     printed, lines, not_run, differences, reasons = dict(printed), [], {}, {}, {}
+    measured: set[tuple[str, str]] = set()
     for name, method, backbone in study.profile.models:
         try:
             rows = refiner_rows(study, name)
@@ -111,27 +136,58 @@ def beside_paper(
             continue
         for kind, counts in rows.items():
             key = LABELS[kind].format(method), backbone
-            lines += tidy(*key, "", counts, printed.pop(key, {}))
-        differences[method, backbone] = paired(rows["refined"], rows["base"])
+            measured.add(key)
+            lines += tidy(*key, "", counts, printed.pop(key, {}) if same_data else {})
+        for what, (after, before) in COMPARED.items():
+            differences[method, backbone, what] = paired(rows[after], rows[before])
     for (method, backbone), paper in printed.items():
-        lines += tidy(method, backbone, "", None, paper)
-        base = method.removeprefix("SAM2-")
+        row, base = (method, backbone, ""), method.removeprefix("SAM2-")
         why = reasons.get((base, backbone), f"the {study.profile.name} profile has no {base} {backbone}")
-        not_run[method, backbone, ""] = why
+        if (method, backbone) in measured:
+            row, why = apart(row, data), f"printed for {data}, which this is not"
+        lines += tidy(*row, None, paper)
+        not_run[row] = why
     return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), not_run, differences
 
 
-def refiner_notes(study: Study, differences: Mapping[tuple[str, str], Mapping[str, Gain]]) -> list[str]:
-    """Say in words what the refiner changed here, whether that holds the paper's claim, and what the
-    numbers are not."""
-    notes = setting_note(study)
-    for (method, backbone), gain in differences.items():
-        said = []
-        for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"):
-            said.append(f"{metric} {signed(gain[metric][0])} ({verdict(gain[metric])})")
-        notes.append(
-            f"The paper's claim that refinement raises every score, for {method} {backbone}: "
-            + ", ".join(said)
-            + "."
-        )
+def refiner_notes(study: Study, differences: Mapping[Difference, Mapping[str, Gain]]) -> list[str]:
+    """Say in words what the refiner changed here, whether that holds the paper's claim, how much of it any
+    steadying would give, and what the numbers are not."""
+    notes = [*setting_note(study), *seen_note(study), *restart_note(study)]
+    for (method, backbone, what), gain in differences.items():
+        if what == REFINED:
+            said = ", ".join(f"{m} {signed(gain[m][0])} ({verdict(gain[m])})" for m in SCORES)
+            notes.append(
+                f"The paper's claim that refinement raises every score, for {method} {backbone}: {said}."
+            )
+    return notes + control_notes(differences)
+
+
+def control_notes(differences: Mapping[Difference, Mapping[str, Gain]]) -> list[str]:
+    """Say what the controls are, and what SAM 2 adds over the sliding vote."""
+    if not differences:
+        return []
+    notes = [
+        f"SlidingVote gives each pixel the class that it has in most of the {SLIDING_FRAMES} frames around it; it knows no masks. "
+        "It is the bar: mVC by the VSPW script compares a prediction with itself, so a base that is steadied by anything gains it. "
+        "What SAM 2 adds over steadying must show in mIoU, mBIoU and mVC by Eq. 4.",
+        "Majority gives all frames of a window one map: mVC by the script is 100 by construction and mIoU falls where things move. It is no bar. "
+        "TrueRegions is what perfect regions would give; it does not bound what masks can do, because other masks can leave more pixels right.",
+    ]
+    for (method, backbone, what), gain in differences.items():
+        if what == STEADIED:
+            beyond = differences[method, backbone, BEYOND]
+            notes.append(
+                f"{method} {backbone}: the sliding vote alone changes "
+                + ", ".join(f"{m} {signed(gain[m][0])}" for m in SAID)
+                + "; SAM 2 minus the sliding vote: "
+                + ", ".join(f"{m} {signed(beyond[m][0])} ({above(beyond[m])})" for m in SAID)
+                + "."
+            )
     return notes
+
+
+def above(gain: Gain) -> str:
+    """Say on which side of zero a whole interval lies."""
+    said = verdict(gain)
+    return {"holds": "above", "does not hold": "below"}.get(said, said)

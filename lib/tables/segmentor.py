@@ -14,7 +14,7 @@ from ..study.fitting import SAM, models_of
 from ..study.segment import masklet_paths, read_masklets
 from ..study.study import NotRun, Study
 from .result import Gain, Result
-from .rows import record, setting_note, verdict
+from .rows import SCORES, record, restart_note, seen_note, setting_note, verdict
 from .segmentor_scores import (
     BOUND,
     I_SAM2,
@@ -29,7 +29,7 @@ from .segmentor_scores import (
 )
 
 CLAIMS = {  # what the paper says of these rows (Sec. 4.2), and which way a difference goes if it is so
-    "below": ("I-SAM2 falls far below the base models", "falls"),
+    "below": ("I-SAM2 falls below the base models", "falls"),  # "far" below: that is not judged
     "trained": (
         "classifying masklets costs even when the features are those of the trained base model",
         "falls",
@@ -68,14 +68,14 @@ def segmentor_notes(
         [coverage(read_masklets(files[clip.name])) for clip in study.dataset.clips],
         weights=[len(clip) for clip in study.dataset.clips],
     )
-    notes = setting_note(study)
+    notes = [*setting_note(study), *seen_note(study), *restart_note(study)]
     notes.append(
         f"{I_SAM2_BASE} is filled by {method} {backbone}"
         + ("." if name == PAPER_FILL else "; by CFFM MiT-B1 in the paper.")
     )
     if not study.profile.of_paper:
         notes.append(
-            "Numbers of the paper were measured on VSPW, also where they stand beside a row of the same name."
+            "Numbers of the paper were measured on VSPW and stand in rows of their own; they do not compare with what was measured here."
         )
     notes.append(
         f"Masklets cover {100 * covered:.1f} % of the pixels. {BOUND} gives each the class that most of its pixels truly have: what lacks there is lost by "
@@ -88,13 +88,22 @@ def segmentor_notes(
         notes += _accuracy_note(study, settings, files, features, label)
     for (claim, difference, backbone), gain in differences.items():
         words, direction = CLAIMS[claim]
+        stopped = [
+            f"{of} {backbone} was stopped early on purpose ({why})"
+            for of in (difference.removeprefix("I-SAM2 minus ").partition(" minus ")[0].removeprefix("I-"),)
+            if claim != "fill" and (why := study.profile.why_stopped(of, backbone))
+        ]
         said = ", ".join(
-            f"{metric} {signed(gain[metric][0])} ({verdict(gain[metric], direction)})"
-            for metric in ("mIoU", "mBIoU", "mVC8", "mVC16")
+            f"{m} {signed(gain[m][0])}" + ("" if stopped else f" ({verdict(gain[m], direction)})")
+            for m in SCORES
         )
         notes.append(
-            f"The paper's claim that {words}, for {' '.join(filter(None, (difference, backbone)))}: {said}."
+            f"The paper's claim that {words}, for {' '.join(filter(None, (difference, backbone)))}: {said}"
+            + "".join(f"; not judged, because {why}" for why in stopped)
+            + "."
         )
+    if any(claim == "below" for claim, *_ in differences):
+        notes.append('The paper says "far" below. "Below" is judged, "far" is not; the change says how far.')
     return notes
 
 

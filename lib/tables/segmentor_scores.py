@@ -18,7 +18,7 @@ from ..study.predictions import predictions_of
 from ..study.scores import score
 from ..study.segment import masklet_paths, read_masklets
 from ..study.study import NotRun, Study
-from .paper import read_paper_table
+from .paper import apart, read_paper_table
 from .refiner import base_labels
 from .result import Gain
 from .rows import paired, tidy
@@ -114,7 +114,7 @@ def segmentor_lines(
     study: Study, settings: SegmentorSettings = SegmentorSettings()
 ) -> tuple[pd.DataFrame, dict, dict[Difference, dict[str, Gain]]]:
     """Measure every row of the paper's table that can be, beside the paper's numbers, and the perfect
-    classifier.
+    classifier. Off the paper's data set, its numbers have rows of their own.
 
     Returns:
         table: tidy, columns `COLUMNS` and `OVER`.
@@ -134,11 +134,15 @@ def segmentor_lines(
     ]
     lines, not_run = [], {}
     for row in [*wanted, *(row for row in printed if row not in wanted)]:
-        lines += tidy(*row, "", counts.get(row), printed.get(row, {}))
+        together = study.profile.of_paper or row not in wanted
+        lines += tidy(*row, "", counts.get(row), printed.get(row, {}) if together else {})
         if row not in counts:
             not_run[*row, ""] = (
                 reasons.get(row) or f"the {study.profile.name} profile has no {' '.join(_model_behind(row))}"
             )
+    for row in (row for row in printed if row in wanted and not study.profile.of_paper):
+        lines += tidy(*apart((*row, "")), None, printed[row])
+        not_run[apart((*row, ""))] = "printed for VSPW, which this is not"
     return pd.DataFrame(lines, columns=[*COLUMNS, OVER]), not_run, _differences(study, settings, counts)
 
 

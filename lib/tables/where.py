@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..boundary import EDGES_PX, accuracy
 from ..clips.clip import Clip, Predictions
-from ..intervals import MIN_CLIPS
+from ..intervals import MIN_CLIPS, class_intervals
 from ..metrics import ClipCounts, left_out, per_class, per_clip
 from ..refiner import refine_clip
 from ..study.predictions import predictions_of
@@ -31,7 +31,7 @@ class Details:
     changes in points."""
 
     names: tuple[str, ...]  # of the base models, as `lib.segmentors.build` takes them
-    by_class: pd.DataFrame  # model, class, share, clips, base, refined
+    by_class: pd.DataFrame  # model, class, share, clips, base, refined, change_low, change_high
     by_clip: pd.DataFrame  # model, clip, metric, base, refined
     by_distance: pd.DataFrame  # model, distance, share, then base, refined, change with _low and _high
 
@@ -81,19 +81,20 @@ def _runnable(study: Study, names: Iterable[str]) -> Iterator[tuple[str, dict[st
 
 
 def by_class(counts: dict[str, dict[str, list[ClipCounts]]], classes: Sequence[str]) -> pd.DataFrame:
-    """IoU of each class that the truth has, its share of the truth's pixels and the number of clips that
-    show it."""
+    """IoU of each class that the truth has, its share of the truth's pixels, the number of clips that show it,
+    and the 95 % interval of its change (NaN where too few show it)."""
     lines = []
     for model, kinds in counts.items():
         iou = {kind: per_class(kinds[kind]) for kind in KINDS}
-        short = left_out(kinds["base"])
+        change, short = class_intervals(kinds["refined"], kinds["base"]), left_out(kinds["base"])
         pixels = np.array([c.truth_px for c in kinds["base"] if c.name not in short])
         for c in np.flatnonzero(~np.isnan(iou["base"])):
             line = {"share": 100 * pixels[:, c].sum() / pixels.sum(), "clips": int((pixels[:, c] > 0).sum())}
-            lines.append(
-                {"model": model, "class": classes[c], **line, **{kind: iou[kind][c] for kind in KINDS}}
-            )
-    return pd.DataFrame(lines, columns=["model", "class", "share", "clips", *KINDS])
+            line |= {kind: iou[kind][c] for kind in KINDS}
+            line |= {"change_low": change[c].low, "change_high": change[c].high}
+            lines.append({"model": model, "class": classes[c], **line})
+    columns = ["model", "class", "share", "clips", *KINDS, "change_low", "change_high"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 def by_clip(
@@ -169,7 +170,7 @@ def examples(study: Study, measured: Details) -> list[tuple[str, Clip, int, dict
         t = int(np.argmax(grown if place == 0 else -grown if place == len(gain) - 1 else abs(grown)))
         chosen.append(
             (
-                f"{name}, frame {t}\n{model}, mIoU {points:+.1f}",
+                f"{name}, frame {t}\n{model}, clip mIoU {points:+.1f}",
                 clip,
                 t,
                 {"base": base, "refined": after, "truth": truths},

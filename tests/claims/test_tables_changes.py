@@ -9,11 +9,13 @@ import pytest
 from lib import report
 from lib.claims import changes
 from lib.claims.changes import BORDERS, measured_changes
-from lib.claims.ledger import PARTS, SCORES, judge
+from lib.claims.ledger import PARTS, judge
 from lib.claims.table import claims_table, forest_rows, ledger_table
 from lib.paths import EMBEDDED
 from lib.study.study import NotRun, open_study
 from lib.tables import Gain, Result
+from lib.tables.refiner import COMPARED
+from lib.tables.rows import SCORES
 
 NAN = float("nan")
 UP, STILL = Gain(2.0, 1.0, 3.0, 10), Gain(0.1, -0.2, 0.4, 10)
@@ -33,7 +35,9 @@ def test_changes_are_collected_by_part(study, monkeypatch):
     table = lambda rows: pd.DataFrame(
         [(*row, "mIoU", 1.0, NAN, NAN, NAN) for row in rows], columns=report.COLUMNS
     )
-    monkeypatch.setattr(changes, "refiner_table", lambda _: Result("", None, {}, {base: gains}))
+    monkeypatch.setattr(
+        changes, "refiner_table", lambda _: Result("", None, {}, {(*base, what): gains for what in COMPARED})
+    )
     monkeypatch.setattr(changes, "refiner_rows", lambda *_: {"refined": [], "base": []})
     monkeypatch.setattr(changes, "contrast", lambda *_: STILL)
     monkeypatch.setattr(
@@ -63,6 +67,7 @@ def test_changes_are_collected_by_part(study, monkeypatch):
             {("I-Segformer", "MiT-N1", ""): "no weights"},
             {
                 ("below", "I-SAM2 minus Segformer", "MiT-N0"): gains,
+                ("below", "I-SAM2 minus Segformer", "MiT-N1"): gains,
                 ("encoder", "I-Segformer minus I-SAM2", "MiT-N0"): gains,
                 ("fill", "I-SAM2_base minus I-SAM2", ""): gains,
                 ("fill", "I-Segformer_base minus I-Segformer", "MiT-N0"): gains,
@@ -72,12 +77,14 @@ def test_changes_are_collected_by_part(study, monkeypatch):
     found, not_run = measured_changes(study)
     assert {part: list(rows) for part, rows in found.items()} == {
         "refiner": [("Segformer MiT-N0", "")],
+        "steadied": [("Segformer MiT-N0", "")],
+        "beyond": [("Segformer MiT-N0", "")],
         "window": [("Segformer MiT-N0", "32 - 1")],
         "grid": [("Segformer MiT-N0", "8 - 16"), ("Segformer MiT-N0", "32 - 16")],
         "iou": [("Segformer MiT-N0", "0.4 - 0.6")],
         "stability": [("Segformer MiT-N0", "0.9 - 0.8")],
-        "below": [("Segformer MiT-N0", "")],
-        "encoder": [("I-Segformer MiT-N0", "")],
+        "below": [("Segformer MiT-N0", "stopped early"), ("Segformer MiT-N1", "")],
+        "encoder": [("I-Segformer MiT-N0", "stopped early")],
         "fill": [("I-SAM2 with Segformer MiT-N1", ""), ("I-Segformer MiT-N0", "")],
     }
     assert found["refiner"]["Segformer MiT-N0", ""][BORDERS] == STILL

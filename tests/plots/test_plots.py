@@ -572,6 +572,23 @@ def test_a_majority_that_is_steady_by_construction_is_said():
     assert not any("by construction" in text for text in texts(plots.before_after(table(steady(99.0)))))
 
 
+def test_the_sliding_vote_has_its_change_beside_the_refined_one():
+    rows = table(line(LABELS["sliding"].format("Segformer"), "MiT-N0", 61.0))
+    changed = {
+        "refined minus base": (5.0, 3.0, 7.0),
+        "sliding vote minus base": (1.0, 0.5, 1.5),
+        "refined minus sliding vote": (4.0, 2.0, 6.0),
+    }
+    differences = {("Segformer", "MiT-N0", what): {"mIoU": gain} for what, gain in changed.items()}
+    fig = plots.before_after(rows, metrics=("mIoU",), differences=differences)
+    drawn = lambda: plots.before_after(rows, metrics=("mIoU",), differences=differences).axes[1]
+    assert 61 in dots(fig.axes[0]) and {1, 5} <= dots(drawn()).keys() and 4 not in dots(drawn())
+    assert any("sliding vote" in text.get_text() for text in fig.legends[0].get_texts())
+    assert (3.0, 7.0) in spans(drawn()) and (0.5, 1.5) in spans(drawn())
+    del differences["Segformer", "MiT-N0", "sliding vote minus base"]
+    assert 5 in dots(drawn()) and 1 not in dots(drawn())
+
+
 def test_one_clip_has_no_interval_and_says_so():
     rows = table()
     rows[["low", "high"]] = NAN

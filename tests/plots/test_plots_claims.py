@@ -68,7 +68,7 @@ def test_texts():
     )
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["holds", "does not hold", "cannot be said"]
     # never by colour alone
-    assert len({(m, filled) for _, m, filled in VERDICTS.values()}) == len(VERDICTS) == 7
+    assert len({(m, filled) for _, m, filled in VERDICTS.values()}) == len(VERDICTS) == 8
 
 
 def sides(ax):

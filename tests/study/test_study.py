@@ -167,14 +167,20 @@ def test_rows_without_inputs_say_why_and_measure_nothing():
         study.example(study.open_study("vspw", str(EMBEDDED / "mini"), "micro"))
 
 
-def test_true_regions_bound_what_masks_can_do():
-    """Each part of a class votes for itself: a minority error goes, a majority error takes the whole part."""
+def test_true_regions_are_the_vote_of_perfect_regions():
+    """Each part of a class votes for itself: a minority error goes, a majority error takes the whole part, of
+    which one mask over fewer pixels would have left more right."""
     truth = np.array([[0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [VOID, 0, 0, 1, 1]], np.uint8)
     base = truth.copy()
     base[0, 0], base[0, 3:], base[1, 3:] = 5, 7, 7
     base[2, 0] = 9
     (refined,) = true_regions(clip_of([truth]), [base])
     assert refined.tolist() == [[0, 0, 0, 7, 7], [0, 0, 0, 7, 7], [9, 0, 0, 7, 7]]
+    # ten pixels of one region, four of them right: perfect regions leave none, a mask over six makes six right
+    truth, base = np.ones((1, 10), np.uint8), np.array([[1] * 4 + [7] * 6], np.uint8)
+    (refined,) = true_regions(clip_of([truth]), [base])
+    six = np.arange(10)[None, None] < 6
+    assert (refined == truth).sum() == 0 and (refine_frame(base, six) == truth).sum() == 6
 
 
 def test_true_regions_are_masks_that_vote():
@@ -236,7 +242,7 @@ def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
         from lib.report import provenance
         provenance._may_have_gpu = lambda: False  # to name one, torch must be asked
         run = study.open_study("mini", {str(root)!r})
-        assert len(tables.refiner_rows(run, "segformer-n0")) == 4 and tables.record(run)["device"]
+        assert len(tables.refiner_rows(run, "segformer-n0")) == 5 and tables.record(run)["device"]
         result = cost.cost_table(run, [], [1], 2)
         assert len(result.measured()) == 1 and len(result.notes) == 4
         print([name for name in ("torch", "torchvision", "sam2") if name in sys.modules])"""

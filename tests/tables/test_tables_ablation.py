@@ -150,11 +150,19 @@ def test_rows_of_another_model_leave_the_papers_apart(run, number):
 
 def test_the_papers_own_model_is_preferred_and_stands_beside_its_numbers(run):
     study, _ = run
-    result = tables.ablation_table(with_models(study, ("a-0", "A", "0"), ("cffm-b1", "CFFM", "MiT-B1")), 4)
+    study = with_models(study, ("a-0", "A", "0"), ("cffm-b1", "CFFM", "MiT-B1"))
+    of_paper = replace(study, profile=replace(study.profile, of_paper=True))
+    result = tables.ablation_table(of_paper, 4)
     table, not_run = result.table, result.not_run
     assert not_run == {} and set(table["method"]) == {"CFFM", "SAM2-CFFM"}
     row = table[(table["setting"] == "32") & (table["metric"] == "mIoU")].iloc[0]
     assert row["paper"] == 40.4 and row["measured"] > 0
+    # on other data the numbers of the paper stand apart
+    result = tables.ablation_table(study, 4)
+    rows = result.table[result.table["metric"] == "mIoU"].set_index("setting")
+    assert np.isnan(rows.loc["32", "paper"]) and rows.loc["32, paper, VSPW", "paper"] == 40.4
+    assert np.isnan(rows.loc["32, paper, VSPW", "measured"]) and rows["measured"].notna().sum() == 8
+    assert set(result.not_run.values()) == {"printed for VSPW, which this is not"}
 
 
 def test_differences_are_those_of_the_scores(run):

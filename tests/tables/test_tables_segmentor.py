@@ -27,7 +27,7 @@ def run(tmp_path, monkeypatch):
 
 
 def scores(table, metric="wIoU"):
-    lines = table[table.metric == metric]
+    lines = table[(table.metric == metric) & (table.setting == "")]
     return {" ".join(filter(None, (r.method, r.backbone))): r.measured for r in lines.itertuples()}
 
 
@@ -55,12 +55,20 @@ def test_rows_differ_by_what_they_leave_uncovered(run):
         found["Segformer MiT-N0"] == found["I-Segformer_base MiT-N1"] == found["I-SAM2_base"] > 100 * 11 / 13
     )
     assert (
-        len(not_run) == 9
-        and all(row[0].removeprefix("I-").startswith("CFFM") for row in not_run)
+        len(not_run) == 9 + 2
+        and all(row[0].removeprefix("I-").startswith("CFFM") for row in list(not_run)[:9])
         and "toy profile has no CFFM MiT-B2" in not_run["I-CFFM_base", "MiT-B2", ""]
     )
     row = table[(table.method == "I-SAM2") & (table.metric == "mIoU")].iloc[0]
-    assert row.paper == 18.03 and row.measured != row.paper
+    assert np.isnan(row.paper), "of another data set: a row of its own"
+    row = table[(table.setting == "paper, VSPW") & (table.metric == "mIoU")].iloc[0]
+    assert row.method == "I-SAM2" and row.paper == 18.03 and np.isnan(row.measured)
+    assert not_run["I-SAM2", "", "paper, VSPW"] == "printed for VSPW, which this is not"
+    printed = result.printed().set_index(["method", "setting"])["mIoU (paper)"]
+    assert printed["I-SAM2", "paper, VSPW"] == "18.03" and printed["I-SAM2_base", "paper, VSPW"] == "20.9"
+    of_paper = tables.segmentor_table(replace(run, profile=replace(run.profile, of_paper=True)), QUICK)
+    row = of_paper.table[(of_paper.table.method == "I-SAM2") & (of_paper.table.metric == "mIoU")].iloc[0]
+    assert row.paper == 18.03 and row.measured > 0 and len(of_paper.not_run) == 9
     assert [key for key in differences if key[2] != "MiT-N0"] == [
         ("below", "I-SAM2 minus Segformer", "MiT-N1"),
         ("trained", "I-Segformer minus Segformer", "MiT-N1"),
@@ -73,7 +81,11 @@ def test_rows_differ_by_what_they_leave_uncovered(run):
         < 0
         < differences["fill", "I-SAM2_base minus I-SAM2", ""]["mIoU"][0]
     )
-    assert len(result.measured()) == len(result.printed()) == 9 and len(result.gains()) == len(differences)
+    assert (
+        len(result.measured()) == 9
+        and len(result.printed()) == 9 + 2
+        and len(result.gains()) == len(differences)
+    )
     assert list(result.gains())[:3] == ["claim", "difference", "backbone"]
 
 

@@ -13,6 +13,7 @@ from toy import clip_of
 from lib import paths, plots, study
 from lib.clips.clip import Dataset, Predictions
 from lib.config import VOID
+from lib.intervals import class_intervals
 from lib.masklets import FrameMasklets, Masklets
 from lib.metrics import count_clip, per_class, per_clip
 from lib.study.profiles import PROFILES
@@ -90,8 +91,23 @@ def test_by_class_is_the_iou_with_the_share_and_the_clips():
     np.testing.assert_allclose(found["base"], per_class(counts["base"])[:3])
     np.testing.assert_allclose(found["refined"], per_class(counts["refined"])[:3])
     assert found["clips"].tolist() == [3, 3, 1]
+    assert found[["change_low", "change_high"]].isna().to_numpy().all()  # too few clips show any
     pole = 100 * 13 * N / (3 * N * (13 * 17 - 1))
     assert found["share"].iloc[2] == pytest.approx(pole) and found["share"].sum() == pytest.approx(100)
+
+
+def test_by_class_has_the_interval_of_the_change():
+    counts = {
+        kind: [count_clip(f"c{i}", truths(i % 7), noisy(truths(i % 7), s, i), 4) for i in range(7)]
+        for kind, s in (("base", 0.3), ("refined", 0.1))
+    }
+    found = by_class({"A": counts}, CLASSES).set_index("class")
+    expected = class_intervals(counts["refined"], counts["base"])
+    for name, of_class in (("road", expected[0]), ("car", expected[1])):
+        row = found.loc[name]
+        assert (row["change_low"], row["change_high"]) == of_class[:2]
+        assert of_class.low < row["refined"] - row["base"] < of_class.high
+    assert np.isnan(found.loc["pole", "change_low"]), "one clip shows it"
 
 
 def test_by_clip_drops_clips_that_the_protocol_leaves_out():
@@ -179,7 +195,7 @@ def test_examples_are_the_best_the_median_and_the_worst_clip(run, monkeypatch):
     found = Details(("a",), by_class({"A": counts}, CLASSES), by_clip({"A": counts}), pd.DataFrame())
     chosen = examples(run, found)
     assert [(clip.name, t) for _, clip, t, _ in chosen] == [("clip2", 7), ("clip1", 5), ("clip0", 3)]
-    assert chosen[0][0].startswith("clip2, frame 7\nA, mIoU +") and "mIoU -" in chosen[2][0]
+    assert chosen[0][0].startswith("clip2, frame 7\nA, clip mIoU +") and "clip mIoU -" in chosen[2][0]
     assert (chosen[0][3]["refined"][7] == chosen[0][3]["truth"][7]).all() and (
         chosen[0][3]["base"][7] == base["clip2"][7]
     ).all()
