@@ -27,8 +27,6 @@ class Profile:
     fit_clips: int = 0
     # (name of `lib.segmentors.build`, method, backbone) of the base models
     models: tuple[tuple[str, str, str], ...] = ()
-    # (name of a model, name of the segmentor that it is made of) of models that stand in for panoptic ones
-    stand_ins: tuple[tuple[str, str], ...] = ()
     # base models without weights are trained on the train split, for so many steps; 0: they are not
     training_steps: int = 0
     draws_train: bool = False  # its train split is rendered into the cache when first needed
@@ -47,10 +45,6 @@ class Profile:
         """The folder of its weights, and of its clips unless those are given at run time."""
         return paths.EMBEDDED / self.root if self.root else paths.DATA / self.name
 
-    def segmentor_of(self, name: str) -> str:
-        """Name the segmentor whose weights a base model needs: its own, unless it is a stand-in."""
-        return dict(self.stand_ins).get(name, name)
-
 
 _PAPER_MODELS = tuple(
     (f"{m.lower()}-{b}", m, f"MiT-{b.upper()}")
@@ -63,6 +57,12 @@ _PAPER_MODELS = tuple(
 _MINI_MODELS = (
     *((f"{m.lower()}-n0", m, "MiT-N0") for m in ("Segformer", "CFFM", "MRCFA", "TV3S")),
     ("segformer-n1", "Segformer", "MiT-N1"),
+)
+
+
+_MINI_PANOPTIC = (
+    ("dvis-plus-n1", "DVIS++", "MiT-N1"),
+    ("dvis-plus-n1-offline", "DVIS++ (offline)", "MiT-N1"),
 )
 
 
@@ -107,8 +107,7 @@ PROFILES = {
             "mini",
             drawn=True,
             cross="mini-vipseg",
-            models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),),
-            stand_ins=(("stand-in-segformer-n1", "segformer-n1"),),
+            models=_MINI_PANOPTIC,
         ),
     )
 }
