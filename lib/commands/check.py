@@ -134,7 +134,6 @@ def _sam(profile: Profile) -> Finding:
 
 def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> tuple[bool, str]:
     """Find a base model's predictions or weights, where `lib.study.predictions.predictions_of` looks for them."""
-    base = profile.segmentor_of(name)
     folder, weights = paths.DATA / "predictions" / profile.name / name, weights_file(profile, name)
     if folder.is_dir():
         try:
@@ -148,11 +147,9 @@ def _model(profile: Profile, name: str, dataset: Dataset | None, root: Path) -> 
         )
     from .. import segmentors
 
-    known = base in segmentors.names()
+    known = name in segmentors.names()
     if known and weights.is_file():
-        return True, f"{weights}: weights" + (
-            " of the segmentor that the stand-in is made of" if base != name else ""
-        )
+        return True, f"{weights}: weights"
     if known and profile.training_steps:
         try:
             return (

@@ -14,6 +14,7 @@ from .. import paths, sam
 from ..clips.clip import Clip
 from ..clips.errors import DataError
 from ..config import MaskletSettings, batch_size
+from ..progress import duration
 from .flops import Flops, Rate, flops_of, size_of
 
 STAGES = ("encoder", "proposals", "tracking", "vote")
@@ -227,15 +228,3 @@ def forecast(
         f"{cost.frames} frames in {len(clips)} clips to segment: about {duration(cost.total_s)} and {cost.memory_bytes / 1e9:.1f} GB "
         f"with {masklets:.0f} masklets a frame ({source}), at {rate.how}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Round a duration as one would say it: "40 s", "12 minutes", "3.5 hours", "4 days"."""
-    for unit, length, most in (("s", 1, 90), ("minutes", 60, 90), ("hours", 3600, 48)):
-        if seconds < most * length:
-            return (
-                f"{seconds / length:.2g} {unit}"
-                if seconds < 10 * length
-                else f"{seconds / length:.0f} {unit}"
-            )
-    return f"{seconds / 86400:.0f} days"

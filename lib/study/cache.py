@@ -16,7 +16,6 @@ VERSIONS = {
     "clips": 1,  # rendered by lib.mini.vipseg, scenes, sprites and tubes
     "masklets": 4,  # segmented and tracked by lib.sam
     "predictions": 1,  # of a base model
-    "stand-in": 1,  # of PanopticStandIn: lib.mini.stand_in and tubes
     "training": 1,  # of a base model on the train split
     "counts": 1,  # of lib.metrics
     "boundary": 1,  # of lib.boundary

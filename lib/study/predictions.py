@@ -11,7 +11,6 @@ from ..clips.clip import Clip, Predictions, Remembered, fingerprint
 from ..clips.datasets import read_dataset
 from ..clips.folders import read_predictions
 from ..files import digest
-from ..mini import stand_in
 from .cache import VERSIONS, key
 from .profiles import Profile
 from .study import NotRun, Study, find_clip, is_small, log
@@ -25,7 +24,7 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
 
     Looks in DATA/predictions/<profile>/<name> first, then for weights in
     DATA/<profile>/weights/<name>.safetensors or .pth; a profile with `training_steps` trains the model when
-    there are none. A stand-in is made of the weights of its segmentor.
+    there are none. A panoptic model writes tubes in its authors' format, which is read as classes.
 
     Raises:
         NotRun: neither is there.
@@ -41,12 +40,11 @@ def predictions_of(study: Study, name: str) -> dict[str, Predictions]:
 
 def _predicted(study: Study, name: str, theirs: Path) -> Path:
     """Return the folder in the cache with our own predictions; predict what is missing."""
-    segmentor = study.profile.segmentor_of(name)
     try:
-        weights = base_weights(study, segmentor)
+        weights = base_weights(study, name)
     except NotRun as reason:
         raise NotRun(f"no predictions in {path_text(theirs)} and {reason}") from None
-    version = VERSIONS["predictions" if segmentor == name else "stand-in"]
+    version = VERSIONS["predictions"]
     made_of = key(digest(weights), version, *map(fingerprint, study.dataset.clips))
     folder = study.cache / "predictions" / f"{name}_{made_of}"
     # written last; without it, the frames that are missing are predicted
@@ -55,16 +53,18 @@ def _predicted(study: Study, name: str, theirs: Path) -> Path:
     if not is_done():
         with study.locked(f"predictions/{name}"):
             if not is_done():
-                _predict(study, name, segmentor, weights, folder)
+                _predict(study, name, weights, folder)
                 done.touch()
     return folder
 
 
-def _predict(study: Study, name: str, segmentor: str, weights: Path, folder: Path) -> None:
-    """Predict all clips by a base model, or by the stand-in made of it."""
+def _predict(study: Study, name: str, weights: Path, folder: Path) -> None:
+    """Predict all clips by a base model."""
+    from ..segmentors.panoptic import predict as panoptic
+
     begun = time.perf_counter()
-    predict = segmentors.predict.predict if segmentor == name else stand_in.predict
-    predict(segmentors.load(segmentor, weights).to(sam.default_device()), study.dataset, folder)
+    predict = panoptic.predict if name in segmentors.panoptic.names() else segmentors.predict.predict
+    predict(segmentors.load(name, weights).to(sam.default_device()), study.dataset, folder)
     study.clock(f"predict {name}", begun)
 
 
@@ -100,9 +100,8 @@ def base_weights(study: Study, name: str) -> Path:
 
 
 def weights_file(profile: Profile, name: str) -> Path:
-    """Return where a base model's weights are looked for: .safetensors, else a released .pth; those of a
-    stand-in are its segmentor's."""
-    ours = profile.home / "weights" / f"{profile.segmentor_of(name)}.safetensors"
+    """Return where a base model's weights are looked for: .safetensors, else a released .pth."""
+    ours = profile.home / "weights" / f"{name}.safetensors"
     released = ours.with_suffix(".pth")
     return released if released.exists() and not ours.exists() else ours
 

@@ -27,8 +27,6 @@ class Profile:
     fit_clips: int = 0
     # (name of `lib.segmentors.build`, method, backbone) of the base models
     models: tuple[tuple[str, str, str], ...] = ()
-    # (name of a model, name of the segmentor that it is made of) of models that stand in for panoptic ones
-    stand_ins: tuple[tuple[str, str], ...] = ()
     # (name of a model, why) of base models whose training was stopped early on purpose: a claim about a trained
     # base model is not judged by them
     stopped_early: tuple[tuple[str, str], ...] = ()
@@ -55,10 +53,6 @@ class Profile:
         names = {(method, backbone): name for name, method, backbone in self.models}
         return dict(self.stopped_early).get(names.get((method, backbone), ""), "")
 
-    def segmentor_of(self, name: str) -> str:
-        """Name the segmentor whose weights a base model needs: its own, unless it is a stand-in."""
-        return dict(self.stand_ins).get(name, name)
-
 
 _PAPER_MODELS = tuple(
     (f"{m.lower()}-{b}", m, f"MiT-{b.upper()}")
@@ -76,6 +70,12 @@ _MINI_MODELS = (
 _MINI_STOPPED = (
     ("segformer-n0", "after 250 steps, so that its mIoU is like a real model's; MiT-N1 had 800"),
     *((name, "200 steps on from Segformer MiT-N0") for name in ("cffm-n0", "mrcfa-n0", "tv3s-n0")),
+)
+
+
+_MINI_PANOPTIC = (
+    ("dvis-plus-n1", "DVIS++", "MiT-N1"),
+    ("dvis-plus-n1-offline", "DVIS++ (offline)", "MiT-N1"),
 )
 
 
@@ -121,8 +121,7 @@ PROFILES = {
             "mini",
             drawn=True,
             cross="mini-vipseg",
-            models=(("stand-in-segformer-n1", "PanopticStandIn", "MiT-N1"),),
-            stand_ins=(("stand-in-segformer-n1", "segformer-n1"),),
+            models=_MINI_PANOPTIC,
         ),
     )
 }

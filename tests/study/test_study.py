@@ -12,9 +12,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from toy import clip_of
+from toy import clip_of, make_dataset
 
-from lib import cost, paths, study, tables
+from lib import cost, paths, segmentors, study, tables
 from lib.clips.clip import Predictions
 from lib.clips.errors import DataMissingError
 from lib.clips.images import write_labels
@@ -23,6 +23,7 @@ from lib.masklets import FrameMasklets, Masklets
 from lib.paths import EMBEDDED, ROOT
 from lib.refiner import refine_frame
 from lib.report.text import METRICS
+from lib.segmentors.panoptic.stream import segment
 from lib.study import predictions as predicting
 from lib.study import scores
 from lib.study import segment as segmenting
@@ -224,7 +225,7 @@ def test_compare_scores_label_sequences(mini):
 def test_what_is_cached_is_shown_without_loading_torch(mini, monkeypatch):
     """It takes seconds, and each of ten notebooks would pay them."""
     run, _, root = mini
-    empty = lambda run, name, segmentor, weights, folder: [
+    empty = lambda run, name, weights, folder: [
         write_labels(folder / clip.name / f"{frame}.png", np.zeros(clip.size, np.uint8))
         for clip in run.dataset.clips
         for frame in clip.frames
@@ -281,3 +282,27 @@ def test_titles_say_how_much_was_studied_and_with_which_sam(mini):
     assert title("vipseg", 343, checkpoint="/w/micro.safetensors") == "VIPSeg, micro SAM 2"
     assert title("camvid", 1) == "CamVid: real video, micro SAM 2"
     assert title("camvid", 1, checkpoint="tiny") == "CamVid: real video, SAM 2 tiny"
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["dvis-plus-n1", "dvis-plus-n1-offline"])
+def test_a_panoptic_base_model_writes_tubes_that_are_read_as_classes(tmp_path, monkeypatch, name):
+    """Once for the same weights and frames, and again for others."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    dataset, profile = make_dataset(clips=2, frames=3), study.PROFILES["mini-vipseg"]
+    dataset = replace(dataset, classes=tuple(map(str, range(124))))
+    run = study.Study(profile, tmp_path, dataset, "micro")
+    predicted = study.predictions_of(run, name)
+    model = segmentors.load(name, predicting.weights_file(profile, name))
+    for clip in dataset.clips:
+        tubes = list(segment(model, clip))
+        assert len(tubes) == len(clip) == len(predicted[clip.name])
+        for t, (numbers, classes) in enumerate(tubes):
+            np.testing.assert_array_equal(predicted[clip.name][t], classes[numbers])
+    (folder,) = (f for f in (run.cache / "predictions").iterdir() if f.is_dir())
+    assert sorted(f.name for f in folder.iterdir()) == ["pan_pred", "pred.json"]
+    monkeypatch.setattr(predicting, "_predict", lambda *_: pytest.fail("predicted again"))
+    study.predictions_of(replace(run), name)
+    other = replace(run, dataset=make_dataset(clips=1, frames=2))
+    with pytest.raises(pytest.fail.Exception, match="predicted again"):
+        study.predictions_of(other, name)

@@ -6,21 +6,23 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from pycocotools import mask as coco
 from test_intervals import STUDENT, slow_bounds
 
-from lib import paths, report, tables
+from lib import paths, report, segmentors, tables
 from lib import study as studies
 from lib.claims import changes
 from lib.clips.clip import Clip, Dataset, Predictions
 from lib.clips.errors import DataMissingError
 from lib.config import VOID, MaskletSettings
+from lib.files import write_json
 from lib.masklets import FrameMasklets, Masklets, as_text
 from lib.paths import EMBEDDED
 from lib.study import predictions as predicting
 from lib.study import segment as segmenting
-from lib.study.profiles import Profile
+from lib.study.profiles import PROFILES, Profile
 from lib.tables import cross, refiner
 from lib.tables.paper import read_paper_table, vipseg_name
 from lib.tables.rows import Gain
@@ -202,9 +204,41 @@ def test_notes_judge_the_papers_claims(run):
         "The paper's claims for CAVIS R50: mIoU +2.0 (leaves it alone: does not hold), mBIoU +2.0 (rises: holds), mVC8 +0.1 (rises: cannot be said), "
         "mVC16 -2.0 (rises: does not hold)."
     )
-    assert not any("stand-in" in note.lower() for note in notes)
-    made = replace(study, profile=replace(study.profile, models=(), stand_ins=(("any", "segformer-n1"),)))
-    assert any("it is not DVIS, DVIS++ or CAVIS" in note for note in tables.cross_notes(made, {}))
+    assert not any("micro DVIS++" in note for note in notes)  # a user's own models
+
+
+def test_the_base_models_of_drawn_clips_are_described_by_their_quality_file(run, tmp_path, monkeypatch):
+    study = replace(run[0], profile=PROFILES["mini-vipseg"])
+    what, _ = cross.own_models(study)
+    for name, *_ in study.profile.models:
+        model = segmentors.load(name, predicting.weights_file(study.profile, name))
+        n = sum(value.numel() for value in model.parameters())
+        assert f"{n / 1e6:.1f}" in what and f"of {model.config.queries} queries" in what
+    monkeypatch.setattr(paths, "EMBEDDED", tmp_path)
+    values = lambda first: {"mIoU": first, "mVC8": first + 1, "holes": first + 2}
+    quality = {
+        "clips": 3,
+        "frames": 7,
+        "queries": 5,
+        "trained on": {"clips": 40, "minutes": 6},
+        "parameters": {"online": 1_230_000, "offline": 4_560_000},
+        "percent": {
+            "online": values(11),
+            "online, vss": values(21),
+            "offline": values(31),
+            "offline, vss": values(41),
+        },
+    }
+    write_json(tmp_path / "mini" / "weights" / "dvis-plus-n1.json", quality)
+    what, differ = cross.own_models(study)
+    assert "1.2 million" in what and "(4.6," in what and "of 5 queries" in what
+    assert "for 6 minutes on 40 drawn clips" in what and "on 3 other clips of this look, 7 frames" in differ
+    assert (
+        "online: mIoU 21.0 instead of 11.0, mVC8 22.0 instead of 12.0, 13.0 % of the pixels in no tube; "
+        "offline: mIoU 41.0 instead of 31.0, mVC8 42.0 instead of 32.0, 33.0 % of the pixels in no tube"
+    ) in differ
+    monkeypatch.setattr(cross, "void_table", lambda _: pd.DataFrame())
+    assert {what, differ} <= set(tables.cross_notes(study, {}))
 
 
 def test_the_example_is_where_refinement_changes_most(run):

@@ -4,15 +4,16 @@ their tube.
     python -m lib.mini.training.panoptic_quality      # prints the figures and writes
     data/mini/weights/dvis-plus-n1.json
 
-The stand-in, a per-frame segmentor whose thing parts are linked by overlap, is measured beside it on the same
-clips.
+Both outputs of the same network are scored: tubes turned into classes, as Table 2 has them, and "vss".
 """
 
 import argparse
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from ... import segmentors
 from ...clips.clip import Clip
@@ -21,9 +22,8 @@ from ...files import write_json
 from ...metrics import count_clip, summarise
 from ...paths import EMBEDDED
 from ...segmentors.panoptic.stream import segment
-from .. import stand_in
 from ..scenes import SEEDS, SIZE, make_scene, render
-from ..tubes import THINGS, Tubes
+from ..tubes import THINGS
 from ..vipseg import LOOK
 
 WEIGHTS = EMBEDDED / "mini" / "weights"
@@ -78,21 +78,6 @@ def score(model, clips: list[Drawn], kind: str = "panoptic") -> dict[str, float]
     )
 
 
-def score_stand_in(model, clips: list[Drawn]) -> dict[str, float]:
-    """Score the stand-in made of a per-frame segmentor."""
-
-    def tubes(clip):
-        found, stuff, last, frames = Tubes(), {}, np.zeros(clip.size, np.uint16), []
-        for t in range(len(clip)):
-            last = stand_in.link(
-                found, stuff, last, stand_in._unsure_as_void(model, clip.image(t), clip.size)
-            )
-            frames.append(last)
-        return [(frame, np.array(found.classes, np.uint8)) for frame in frames]
-
-    return _score(clips, (tubes(drawn.clip) for drawn in clips), things=True)
-
-
 def _score(clips: list[Drawn], outputs: Iterable, things: bool) -> dict[str, float]:
     """Score label maps, holes as misses, and tubes."""
     counts, kept, holes = [], np.zeros(4, np.int64), []
@@ -127,16 +112,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=18)
     args = parser.parse_args()
     clips = [Drawn(FIRST + i, args.frames) for i in range(args.clips)]
-    figures = {
-        "stand-in": score_stand_in(
-            segmentors.load("segformer-n1", WEIGHTS / "segformer-n1.safetensors"), clips
-        )
-    }
+    figures, about = {}, {"clips": args.clips, "frames": args.frames, "first seed": FIRST}
     for name, path in (
         ("online", args.weights),
         ("offline", args.weights.with_stem(f"{args.weights.stem}-offline")),
     ):
         model = segmentors.load("dvis-plus-n1" + ("-offline" if name == "offline" else ""), path)
+        about |= {"queries": model.config.queries, "trained on": trained_on(path)}
+        about.setdefault("parameters", {})[name] = sum(value.numel() for value in model.parameters())
         figures |= {name: score(model, clips), f"{name}, vss": score(model, clips, "vss")}
     for name, values in figures.items():
         print(f"{name:14s}", {key: round(value, 2) for key, value in values.items()})
@@ -144,10 +127,14 @@ def main() -> None:
         name: {key: round(float(value), 2) for key, value in values.items()}
         for name, values in figures.items()
     }
-    write_json(
-        args.weights.with_suffix(".json"),
-        {"clips": args.clips, "frames": args.frames, "first seed": FIRST, "percent": rounded},
-    )
+    write_json(args.weights.with_suffix(".json"), about | {"percent": rounded})
+
+
+def trained_on(path: Path) -> dict[str, int]:
+    """Read from a file of weights how many clips it was trained on, and for how many minutes."""
+    with safe_open(path, "pt") as file:
+        about = {key: json.loads(value) for key, value in file.metadata().items()}
+    return {"clips": about["n_scenes"], "minutes": sum(phase["minutes"] for phase in about["phases"])}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...progress import duration
 from .config import CONFIGS
 from .decoder import Queries
 from .layers import masks_of
@@ -68,9 +69,9 @@ def forecast(names: tuple[str, ...], n_frames: int, size: tuple[int, int], gflop
         parts = gflop_per_frame(name, size)
         total = sum(parts.values())
         shares = ", ".join(f"{part} {100 * n / total:.0f} %" for part, n in parts.items())
-        hours = n_frames * total / gflop_per_s / 3600
+        time = duration(n_frames * total / gflop_per_s)
         lines.append(
             f"{name}: {total:,.0f} GFLOP a frame ({shares}), "
-            f"about {hours:.2g} hours for {n_frames} frames at {gflop_per_s:,.0f} GFLOP/s"
+            f"about {time} for {n_frames} frames at {gflop_per_s:,.0f} GFLOP/s"
         )
     return lines

@@ -54,10 +54,9 @@ def predict(
     )
     n_frames = 0
     for clip in dataset.clips:
-        if form == "panoptic":
-            there = any(video["video_id"] == clip.name for video in videos)
-        else:
-            there = all((out / clip.name / f"{frame}.png").exists() for frame in clip.frames)
+        folder = (out / "pan_pred" if form == "panoptic" else out) / clip.name
+        listed = form != "panoptic" or any(video["video_id"] == clip.name for video in videos)
+        there = listed and all((folder / f"{frame}.png").exists() for frame in clip.frames)
         if there and not overwrite:
             continue
         options = {"window": window, "bf16": bf16, "work": out / ".work" / clip.name}
@@ -65,17 +64,14 @@ def predict(
         if form == "panoptic":
             videos = [video for video in videos if video["video_id"] != clip.name]
             videos.append(
-                {
-                    "video_id": clip.name,
-                    "annotations": predict_clip(model, clip, out / "pan_pred" / clip.name, **options),
-                }
+                {"video_id": clip.name, "annotations": predict_clip(model, clip, folder, **options)}
             )
             write_json(index, {"annotations": videos})
             continue
         for frame, (numbers, classes) in _named(
             clip, segment(model, clip, kind="vss" if form == "vss" else "panoptic", **options)
         ):
-            write_labels(out / clip.name / f"{frame}.png", numbers if form == "vss" else classes[numbers])
+            write_labels(folder / f"{frame}.png", numbers if form == "vss" else classes[numbers])
     if (work := out / ".work").is_dir() and not any(work.iterdir()):
         work.rmdir()
     return n_frames

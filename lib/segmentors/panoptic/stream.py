@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ...clips.clip import Clip
+from ...clips.digests import frames_digest
 from ...config import VOID
 from ...files import read_arrays, write_arrays, write_json
 from ...progress import progress
@@ -35,12 +36,14 @@ KINDS = ("panoptic", "vss")
 
 def network_size(height: int, width: int, short_px: int, long_px: int) -> tuple[int, int]:
     """Return the size a frame is resized to: its shorter side as said, unless the longer one would exceed its
-    limit. Source: detectron2.
+    limit. Source: detectron2, which scales twice: sides of half a pixel are rounded as there.
     """
     scale = short_px / min(height, width)
-    if scale * max(height, width) > long_px:
-        scale = long_px / max(height, width)
-    return int(height * scale + 0.5), int(width * scale + 0.5)
+    sides = (short_px, scale * width) if height < width else (scale * height, short_px)
+    if max(sides) > long_px:
+        scale = long_px / max(sides)
+        sides = sides[0] * scale, sides[1] * scale
+    return int(sides[0] + 0.5), int(sides[1] + 0.5)
 
 
 def prepare(image: np.ndarray, config, device=None) -> tuple[torch.Tensor, Sizes]:
@@ -113,8 +116,8 @@ def fingerprint(model: VideoPanoptic) -> str:
 
 
 def resumable(folder: Path, model: VideoPanoptic, clip: Clip, bf16: bool) -> Store:
-    """Open a clip's folder; what another model, or another setting, has left there goes."""
-    about = {"model": fingerprint(model), "frames": list(clip.frames), "size": list(clip.size), "bf16": bf16}
+    """Open a clip's folder; what another model, other frames or another setting have left there goes."""
+    about = {"model": fingerprint(model), "frames": frames_digest(clip), "bf16": bf16}
     note = folder / "about.json"
     if not note.exists() or json.loads(note.read_text(encoding="utf-8")) != about:
         shutil.rmtree(folder, ignore_errors=True)
