@@ -90,7 +90,7 @@ def change_sentence(metric: str, changes: Mapping[str, Gain]) -> str:
         if kind == "cannot be said":
             parts.append(f"{'it cannot be said' if parts else 'cannot be said to change'} for {each}")
         elif kind not in DIRECTIONS:
-            parts.append(f"{'it ' * bool(parts)}changes by {each} points: {kind}, so nothing is judged")
+            parts.append(f"{'not judged, ' * bool(parts)}{each} points ({kind})")
     return f"**{NAMES.get(metric, metric)}** {'; '.join(parts)}." if parts else ""
 
 
@@ -126,7 +126,7 @@ def _control_sentences(result: Result) -> list[str]:
         if control == REGIONS:
             more = _range([-value for value in metrics["mIoU"]])
             said.append(
-                f"Perfect regions in the place of SAM 2's masklets (**TrueRegions**) would change mIoU by another {more} points."
+                f"Perfect regions in the place of SAM 2's masklets (**TrueRegions**) would change mIoU by another {more} points: that is what perfect regions would give this vote, not a bound."
             )
             continue
         parts = ", ".join(
@@ -171,32 +171,30 @@ def segmentor_findings(result: Result, extent: str = "") -> str:
     said = [f"Measured on {extent}; differences in points, paired over clips."] * bool(extent)
     for claim, (words, direction) in CLAIMS.items():
         of_claim = {key: row for key, row in result.differences.items() if key[0] == claim}
-        for metric in ("mIoU", "mBIoU") if of_claim else ():
-            each = "; ".join(
-                f"{' '.join(filter(None, key[1:]))} {shown(row[metric])} ({verdict(row[metric], direction)})"
-                for key, row in of_claim.items()
-            )
-            said.append(f"The paper: {words}. **{metric}**: {each}.")
+        for (_, *difference), row in of_claim.items():
+            each = ", ".join(f"{m} {shown(row[m])} ({verdict(row[m], direction)})" for m in ("mIoU", "mBIoU"))
+            said.append(f"The paper: {words}. **{' '.join(filter(None, difference))}**: {each}.")
     return bullets(said if result.differences else ["Nothing was measured here."])
 
 
-def ablation_findings(number: int, result: Result) -> str:
+def ablation_findings(number: int, result: Result, extent: str = "") -> str:
     """Say how far the values of a setting lie apart, what refinement does at all, and what comes of the
     paper's claims.
 
-    Args: number: of the table, 4 to 7; result: as `ablation_table` gives it.
+    Args: number: of the table, 4 to 7; result: as `ablation_table` gives it; extent: on how much was measured.
     """
     if not result.differences:
         return bullets(["Nothing was measured here."])
     chosen = ablation_of(number)
     at_all = result.differences[chosen.default, "base"]
-    said = [f"Measured on {over_words({chosen.default: at_all})}."]
+    over = over_words({chosen.default: at_all})
+    said = [f"Measured on {extent or over}; intervals are over {over}."]
     rows = result.table[result.table["measured"].notna() & (result.table["setting"] != "base")]
     for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"):
         levels = rows[rows["metric"] == metric]["measured"]
         if len(levels):
             said.append(
-                f"**{metric}** lies between {rounded(levels.min()):.1f} and {rounded(levels.max()):.1f} whatever the "
+                f"**{metric}** lies between {rounded(levels.min()):.1f} and {rounded(levels.max()):.1f} at every value of the "
                 f"{chosen.label.partition(',')[0]}; refining at all, at {chosen.default}, changes it by {shown(at_all[metric])} points."
             )
     claims = ablation_claims(number, result.differences)
@@ -233,6 +231,8 @@ def cost_findings(result: Result) -> str:
     said = []
     for sweep in ("objects", "window"):
         rows = table[table["setting"].str.startswith(f"{sweep} ")]
+        if rows.empty:
+            continue
         times = rows[rows["metric"].str.startswith("ms_")].pivot_table(
             index=["method", "setting"], columns="metric", values="measured", sort=False
         )
@@ -248,18 +248,23 @@ def cost_findings(result: Result) -> str:
 
 
 def not_run(result: Result) -> str:
-    """Say why rows of the paper were not run: one sentence if it is one reason, else a bullet each."""
+    """Say why rows were not run: one sentence if it is one reason, else a bullet each."""
     reasons: dict[str, list[str]] = {}
     for (method, backbone, _), why in result.not_run.items():
-        name = " ".join(filter(None, (method.removeprefix(REFINED), backbone)))
-        reasons.setdefault(why.replace(name, "such model").rstrip("."), []).append(name)
-    said = [
-        f"{len(names)} of the paper's rows were not run: {why}"
-        + f" ({names[0]})" * (len(set(names)) == 1)
-        + "."
-        for why, names in reasons.items()
-    ]
-    return "Every row of the paper was run." if not said else said[0] if len(said) == 1 else bullets(said)
+        base = method.removeprefix(REFINED).removeprefix("I-").removesuffix("_base")
+        name = " ".join(filter(None, (base, backbone)))
+        reasons.setdefault(why.replace(f"has no {name}", "has no such model").rstrip("."), []).append(name)
+    said = []
+    for why, names in reasons.items():
+        rows = "1 row was" if len(names) == 1 else f"{len(names)} rows were"
+        which = f" ({names[0]})" if len(set(names)) == 1 else ""
+        said.append(f"{rows} not run{which}: {why}.")
+    return "Every row was run." if not said else said[0] if len(said) == 1 else bullets(said)
+
+
+def small_print(result: Result) -> str:
+    """Return a result's notes as bullets, but for the verdicts on the paper's claims, which findings say."""
+    return bullets(note for note in result.notes if not note.startswith("The paper's claim"))
 
 
 def paper_rows(result: Result) -> pd.DataFrame:
