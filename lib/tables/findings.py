@@ -28,8 +28,10 @@ NAMES = {
     "mVC8_eq4": "mVC8 by Eq. 4",
     "mVC16_eq4": "mVC16 by Eq. 4",
 }
-REFINED, REGIONS = (LABELS[kind].partition("{}")[0] for kind in ("refined", "regions"))
-DIRECTIONS = {"holds": "rises", "does not hold": "falls"}  # what the verdict on "rises" says
+PREFIX, REGIONS = (LABELS[kind].partition("{}")[0] for kind in ("refined", "regions"))
+AGAINST_BASE = "refined minus base"  # what is compared, where a key of the differences does not say
+DIRECTIONS = {"holds": "rises", "does not hold": "falls"}  # what the verdict on "rises" says of a change
+SIDES = {"holds": "above zero", "does not hold": "below zero"}  # and of a difference
 
 
 def bullets(sentences: Iterable[str]) -> str:
@@ -50,8 +52,16 @@ def refiner_findings(result: Result, extent: str = "") -> str:
         f"Measured on {extent or over_words(changes)}: the refined score minus the base's, paired over clips. "
         f"Nothing is judged over fewer than {MIN_CLIPS} clips."
     ]
-    said += [change_sentence(m, {name: row[m] for name, row in changes.items() if m in row}) for m in READ]
+    said += _sentences(changes)
+    for what in dict.fromkeys(key[2] for key in result.differences if len(key) > 2):
+        if what.startswith("refined minus ") and what != AGAINST_BASE:
+            said += [f"{what[0].upper()}{what[1:]}: {each}" for each in _sentences(_changes(result, what))]
     return bullets([*said, *_control_sentences(result)])
+
+
+def _sentences(changes: Mapping[str, Mapping[str, Gain]]) -> list[str]:
+    """Say what became of each score."""
+    return [change_sentence(m, {name: row[m] for name, row in changes.items() if m in row}) for m in READ]
 
 
 def over_words(changes: Mapping[str, Mapping[str, Gain]]) -> str:
@@ -60,13 +70,16 @@ def over_words(changes: Mapping[str, Mapping[str, Gain]]) -> str:
     return first.over or f"{first.n} clip{'s' * (first.n != 1)}"
 
 
-def _changes(result: Result) -> dict[str, Mapping[str, Gain]]:
-    """Pick the changes from a base model to its refined row, whatever else is compared: {"CFFM MiT-B1": ...}."""
-    rows = {row[:2] for row in zip(result.table["method"], result.table["backbone"])}
+def _changes(result: Result, what: str = AGAINST_BASE) -> dict[str, Mapping[str, Gain]]:
+    """Pick one comparison, whatever else is compared: {"CFFM MiT-B1": changes by metric}.
+
+    A key of the differences is a base model's method and backbone, and perhaps what is compared.
+    """
+    rows = set(zip(result.table["method"], result.table["backbone"]))
     return {
-        " ".join(filter(None, key)): row
+        " ".join(filter(None, key[:2])): row
         for key, row in result.differences.items()
-        if len(key) == 2 and (f"{REFINED}{key[0]}", key[1]) in rows
+        if (*key[2:], AGAINST_BASE)[0] == what and (f"{PREFIX}{key[0]}", key[1]) in rows
     }
 
 
@@ -116,10 +129,10 @@ def _control_sentences(result: Result) -> list[str]:
     levels = measured.set_index(["method", "backbone", "metric"])["measured"].to_dict()
     above: dict[str, dict[str, list[float]]] = {}
     for (method, backbone, metric), level in levels.items():
-        for base, of in result.differences:
-            refined = levels.get((f"{REFINED}{base}", backbone, metric))
+        for base, of in dict.fromkeys(key[:2] for key in result.differences):
+            refined = levels.get((f"{PREFIX}{base}", backbone, metric))
             control = method.removesuffix(base)
-            if backbone == of and refined is not None and control not in ("", method, REFINED):
+            if backbone == of and refined is not None and control not in ("", method, PREFIX):
                 above.setdefault(control, {}).setdefault(metric, []).append(refined - level)
     said = []
     for control, metrics in above.items():
@@ -164,16 +177,18 @@ def clip_findings(scores: pd.DataFrame) -> str:
 
 
 def segmentor_findings(result: Result, extent: str = "") -> str:
-    """Hold what the paper says of Table 3 against the paired differences: a bullet for each of its claims.
+    """Put what the paper says of Table 3 beside the paired differences and which way they go; what that makes of
+    the paper's claims, the result's notes say.
 
     Args: result: as `segmentor_table` gives it; extent: on how much was measured.
     """
     said = [f"Measured on {extent}; differences in points, paired over clips."] * bool(extent)
-    for claim, (words, direction) in CLAIMS.items():
-        of_claim = {key: row for key, row in result.differences.items() if key[0] == claim}
-        for (_, *difference), row in of_claim.items():
-            each = ", ".join(f"{m} {shown(row[m])} ({verdict(row[m], direction)})" for m in ("mIoU", "mBIoU"))
-            said.append(f"The paper: {words}. **{' '.join(filter(None, difference))}**: {each}.")
+    for (claim, *difference), row in result.differences.items():
+        each = ", ".join(
+            f"{m} {shown(row[m])} ({SIDES.get(judged := verdict(row[m]), judged)})" for m in ("mIoU", "mBIoU")
+        )
+        name = " ".join(filter(None, difference))
+        said.append(f"The paper: {CLAIMS[claim][0]}. Here, **{name}**: {each}.")
     return bullets(said if result.differences else ["Nothing was measured here."])
 
 
@@ -212,7 +227,8 @@ def claims_findings(ledger: pd.DataFrame) -> str:
 
     Args: ledger: the columns "claim", "metric" and "verdict", as `lib.claims.claims_table` puts it in front.
     """
-    verdicts = ledger["verdict"].str.partition(": ")[0]  # without the reason why it was not run
+    # without the reason why it was not run, or what was left out
+    verdicts = ledger["verdict"].str.replace("[:;] .*", "", regex=True)
     said = [f"{(verdicts == 'holds').sum()} of {len(ledger)} claims, each about one metric, hold here."]
     for kind in dict.fromkeys([*JUDGED_AS, *verdicts]):
         rows = ledger[verdicts == kind]
@@ -251,7 +267,7 @@ def not_run(result: Result) -> str:
     """Say why rows were not run: one sentence if it is one reason, else a bullet each."""
     reasons: dict[str, list[str]] = {}
     for (method, backbone, _), why in result.not_run.items():
-        base = method.removeprefix(REFINED).removeprefix("I-").removesuffix("_base")
+        base = method.removeprefix(PREFIX).removeprefix("I-").removesuffix("_base")
         name = " ".join(filter(None, (base, backbone)))
         reasons.setdefault(why.replace(f"has no {name}", "has no such model").rstrip("."), []).append(name)
     said = []

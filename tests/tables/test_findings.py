@@ -78,10 +78,16 @@ def test_without_a_control_that_steadies_nothing_is_said_of_it(result):
     assert "steadying" not in text and "TrueRegions" in text and "Measured on 10 clips:" in text
 
 
-def test_other_comparisons_are_not_taken_for_refinement(result):
-    more = {**result.differences, ("Sliding", "N0"): dict.fromkeys(METRICS, gain(9, 8, 10))}
-    one = Result("Table 1", result.table, differences=more)
-    assert findings.refiner_findings(one, "x") == findings.refiner_findings(result, "x")
+def test_other_comparisons_are_told_apart(result):
+    named = {(*key, "refined minus base"): row for key, row in result.differences.items()}
+    named["A", "N0", "sliding minus base"] = dict.fromkeys(METRICS, gain(9, 8, 10))
+    text = findings.refiner_findings(result, "x")
+    assert findings.refiner_findings(Result("", result.table, differences=named), "x") == text
+    named["A", "N0", "refined minus sliding"] = dict.fromkeys(METRICS, gain(2, 1, 3))
+    more = findings.refiner_findings(Result("", result.table, differences=named), "x").splitlines()
+    new = [line for line in more if line not in text.splitlines()]
+    assert len(new) == len(findings.READ)
+    assert new[0] == "- Refined minus sliding: **mIoU** rises for A N0, by +2.0 [+1.0, +3.0] points."
 
 
 def test_nothing_measured_is_said():
@@ -114,18 +120,18 @@ def test_ablation_findings_give_the_range_and_the_reason():
     assert "mIoU stays within 0.5 points of grid 16. Here: 8: +0.1. This holds." in text
 
 
-def test_segmentor_findings_hold_claims_against_differences():
-    row = {"mIoU": gain(5, 3, 7), "mBIoU": gain(-5, -7, -3)}
+def test_segmentor_findings_put_differences_beside_claims():
+    row = {"mIoU": gain(5, 3, 7), "mBIoU": gain(-5, -7, 3)}
     one = Result("Table 3", lines_of({}), differences={("below", "I-SAM2 minus A", "N0"): row})
     text = findings.segmentor_findings(one, "10 clips")
     assert (
-        "**I-SAM2 minus A N0**: mIoU +5.0 [+3.0, +7.0] (does not hold), mBIoU -5.0 [-7.0, -3.0] (holds)."
+        "Here, **I-SAM2 minus A N0**: mIoU +5.0 [+3.0, +7.0] (above zero), mBIoU -5.0 [-7.0, +3.0] (cannot be said)."
         in text
     )
 
 
 def test_claims_are_counted_and_named():
-    verdicts = ["holds", "does not hold", "not run: no data", "too few clips (n = 4)"]
+    verdicts = ["holds; without A", "does not hold", "not run: no data", "too few clips (n = 4)"]
     ledger = pd.DataFrame(
         {"claim": ["a", "b", "b", "c"], "metric": ["mIoU", "mIoU", "mVC8", "mVC8"], "verdict": verdicts}
     )
