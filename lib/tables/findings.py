@@ -123,8 +123,8 @@ def _by(changes: Mapping[str, Gain]) -> str:
 
 
 def _control_sentences(result: Result) -> list[str]:
-    """Compare refined rows with those of every control; levels have no paired interval, and the sentence says
-    so."""
+    """Compare refined rows with those of every control that no difference is paired with; levels have no
+    interval, and the sentence says so."""
     measured = result.table.dropna(subset="measured")
     levels = measured.set_index(["method", "backbone", "metric"])["measured"].to_dict()
     above: dict[str, dict[str, list[float]]] = {}
@@ -134,8 +134,10 @@ def _control_sentences(result: Result) -> list[str]:
             control = method.removesuffix(base)
             if backbone == of and refined is not None and control not in ("", method, PREFIX):
                 above.setdefault(control, {}).setdefault(metric, []).append(refined - level)
-    said = []
+    said, paired = [], {"".join(key[2].split()[2:]) for key in result.differences if len(key) > 2}
     for control, metrics in above.items():
+        if control.rstrip("-").lower() in paired:
+            continue  # said with intervals
         if control == REGIONS:
             more = _range([-value for value in metrics["mIoU"]])
             said.append(
@@ -149,7 +151,7 @@ def _control_sentences(result: Result) -> list[str]:
             f"SAM 2 beside **{control.rstrip('-')}**, which steadies over time without any mask, in points (levels, "
             f"no interval): {parts}."
         )
-    if len(said) > (REGIONS in above):
+    if set(above) - {REGIONS}:
         said.append(
             "The script's mVC compares a prediction with itself, so any steadying raises it; Eq. 4 compares with the truth."
         )

@@ -87,6 +87,9 @@ def test_other_comparisons_are_told_apart(result):
     more = findings.refiner_findings(Result("", result.table, differences=named), "x").splitlines()
     new = [line for line in more if line not in text.splitlines()]
     assert len(new) == len(findings.READ)
+    assert "beside **Sliding**" in text and "beside **Sliding**" not in "".join(
+        more
+    )  # once, and with intervals
     assert new[0] == "- Refined minus sliding: **mIoU** rises for A N0, by +2.0 [+1.0, +3.0] points."
 
 
