@@ -28,8 +28,10 @@ NAMES = {
     "mVC8_eq4": "mVC8 by Eq. 4",
     "mVC16_eq4": "mVC16 by Eq. 4",
 }
-REFINED, REGIONS = (LABELS[kind].partition("{}")[0] for kind in ("refined", "regions"))
-DIRECTIONS = {"holds": "rises", "does not hold": "falls"}  # what the verdict on "rises" says
+PREFIX, REGIONS = (LABELS[kind].partition("{}")[0] for kind in ("refined", "regions"))
+AGAINST_BASE = "refined minus base"  # what is compared, where a key of the differences does not say
+DIRECTIONS = {"holds": "rises", "does not hold": "falls"}  # what the verdict on "rises" says of a change
+SIDES = {"holds": "above zero", "does not hold": "below zero"}  # and of a difference
 
 
 def bullets(sentences: Iterable[str]) -> str:
@@ -50,8 +52,16 @@ def refiner_findings(result: Result, extent: str = "") -> str:
         f"Measured on {extent or over_words(changes)}: the refined score minus the base's, paired over clips. "
         f"Nothing is judged over fewer than {MIN_CLIPS} clips."
     ]
-    said += [change_sentence(m, {name: row[m] for name, row in changes.items() if m in row}) for m in READ]
+    said += _sentences(changes)
+    for what in dict.fromkeys(key[2] for key in result.differences if len(key) > 2):
+        if what.startswith("refined minus ") and what != AGAINST_BASE:
+            said += [f"{what[0].upper()}{what[1:]}: {each}" for each in _sentences(_changes(result, what))]
     return bullets([*said, *_control_sentences(result)])
+
+
+def _sentences(changes: Mapping[str, Mapping[str, Gain]]) -> list[str]:
+    """Say what became of each score."""
+    return [change_sentence(m, {name: row[m] for name, row in changes.items() if m in row}) for m in READ]
 
 
 def over_words(changes: Mapping[str, Mapping[str, Gain]]) -> str:
@@ -60,13 +70,16 @@ def over_words(changes: Mapping[str, Mapping[str, Gain]]) -> str:
     return first.over or f"{first.n} clip{'s' * (first.n != 1)}"
 
 
-def _changes(result: Result) -> dict[str, Mapping[str, Gain]]:
-    """Pick the changes from a base model to its refined row, whatever else is compared: {"CFFM MiT-B1": ...}."""
-    rows = {row[:2] for row in zip(result.table["method"], result.table["backbone"])}
+def _changes(result: Result, what: str = AGAINST_BASE) -> dict[str, Mapping[str, Gain]]:
+    """Pick one comparison, whatever else is compared: {"CFFM MiT-B1": changes by metric}.
+
+    A key of the differences is a base model's method and backbone, and perhaps what is compared.
+    """
+    rows = set(zip(result.table["method"], result.table["backbone"]))
     return {
-        " ".join(filter(None, key)): row
+        " ".join(filter(None, key[:2])): row
         for key, row in result.differences.items()
-        if len(key) == 2 and (f"{REFINED}{key[0]}", key[1]) in rows
+        if (*key[2:], AGAINST_BASE)[0] == what and (f"{PREFIX}{key[0]}", key[1]) in rows
     }
 
 
@@ -90,7 +103,7 @@ def change_sentence(metric: str, changes: Mapping[str, Gain]) -> str:
         if kind == "cannot be said":
             parts.append(f"{'it cannot be said' if parts else 'cannot be said to change'} for {each}")
         elif kind not in DIRECTIONS:
-            parts.append(f"{'it ' * bool(parts)}changes by {each} points: {kind}, so nothing is judged")
+            parts.append(f"{'not judged, ' * bool(parts)}{each} points ({kind})")
     return f"**{NAMES.get(metric, metric)}** {'; '.join(parts)}." if parts else ""
 
 
@@ -110,23 +123,25 @@ def _by(changes: Mapping[str, Gain]) -> str:
 
 
 def _control_sentences(result: Result) -> list[str]:
-    """Compare refined rows with those of every control; levels have no paired interval, and the sentence says
-    so."""
+    """Compare refined rows with those of every control that no difference is paired with; levels have no
+    interval, and the sentence says so."""
     measured = result.table.dropna(subset="measured")
     levels = measured.set_index(["method", "backbone", "metric"])["measured"].to_dict()
     above: dict[str, dict[str, list[float]]] = {}
     for (method, backbone, metric), level in levels.items():
-        for base, of in result.differences:
-            refined = levels.get((f"{REFINED}{base}", backbone, metric))
+        for base, of in dict.fromkeys(key[:2] for key in result.differences):
+            refined = levels.get((f"{PREFIX}{base}", backbone, metric))
             control = method.removesuffix(base)
-            if backbone == of and refined is not None and control not in ("", method, REFINED):
+            if backbone == of and refined is not None and control not in ("", method, PREFIX):
                 above.setdefault(control, {}).setdefault(metric, []).append(refined - level)
-    said = []
+    said, paired = [], {"".join(key[2].split()[2:]) for key in result.differences if len(key) > 2}
     for control, metrics in above.items():
+        if control.rstrip("-").lower() in paired:
+            continue  # said with intervals
         if control == REGIONS:
             more = _range([-value for value in metrics["mIoU"]])
             said.append(
-                f"Perfect regions in the place of SAM 2's masklets (**TrueRegions**) would change mIoU by another {more} points."
+                f"Perfect regions in the place of SAM 2's masklets (**TrueRegions**) would change mIoU by another {more} points: that is what perfect regions would give this vote, not a bound."
             )
             continue
         parts = ", ".join(
@@ -136,7 +151,7 @@ def _control_sentences(result: Result) -> list[str]:
             f"SAM 2 beside **{control.rstrip('-')}**, which steadies over time without any mask, in points (levels, "
             f"no interval): {parts}."
         )
-    if len(said) > (REGIONS in above):
+    if set(above) - {REGIONS}:
         said.append(
             "The script's mVC compares a prediction with itself, so any steadying raises it; Eq. 4 compares with the truth."
         )
@@ -164,39 +179,39 @@ def clip_findings(scores: pd.DataFrame) -> str:
 
 
 def segmentor_findings(result: Result, extent: str = "") -> str:
-    """Hold what the paper says of Table 3 against the paired differences: a bullet for each of its claims.
+    """Put what the paper says of Table 3 beside the paired differences and which way they go; what that makes of
+    the paper's claims, the result's notes say.
 
     Args: result: as `segmentor_table` gives it; extent: on how much was measured.
     """
     said = [f"Measured on {extent}; differences in points, paired over clips."] * bool(extent)
-    for claim, (words, direction) in CLAIMS.items():
-        of_claim = {key: row for key, row in result.differences.items() if key[0] == claim}
-        for metric in ("mIoU", "mBIoU") if of_claim else ():
-            each = "; ".join(
-                f"{' '.join(filter(None, key[1:]))} {shown(row[metric])} ({verdict(row[metric], direction)})"
-                for key, row in of_claim.items()
-            )
-            said.append(f"The paper: {words}. **{metric}**: {each}.")
+    for (claim, *difference), row in result.differences.items():
+        each = ", ".join(
+            f"{m} {shown(row[m])} ({SIDES.get(judged := verdict(row[m]), judged)})" for m in ("mIoU", "mBIoU")
+        )
+        name = " ".join(filter(None, difference))
+        said.append(f"The paper: {CLAIMS[claim][0]}. Here, **{name}**: {each}.")
     return bullets(said if result.differences else ["Nothing was measured here."])
 
 
-def ablation_findings(number: int, result: Result) -> str:
+def ablation_findings(number: int, result: Result, extent: str = "") -> str:
     """Say how far the values of a setting lie apart, what refinement does at all, and what comes of the
     paper's claims.
 
-    Args: number: of the table, 4 to 7; result: as `ablation_table` gives it.
+    Args: number: of the table, 4 to 7; result: as `ablation_table` gives it; extent: on how much was measured.
     """
     if not result.differences:
         return bullets(["Nothing was measured here."])
     chosen = ablation_of(number)
     at_all = result.differences[chosen.default, "base"]
-    said = [f"Measured on {over_words({chosen.default: at_all})}."]
+    over = over_words({chosen.default: at_all})
+    said = [f"Measured on {extent or over}; intervals are over {over}."]
     rows = result.table[result.table["measured"].notna() & (result.table["setting"] != "base")]
     for metric in ("mIoU", "mBIoU", "mVC8", "mVC16"):
         levels = rows[rows["metric"] == metric]["measured"]
         if len(levels):
             said.append(
-                f"**{metric}** lies between {rounded(levels.min()):.1f} and {rounded(levels.max()):.1f} whatever the "
+                f"**{metric}** lies between {rounded(levels.min()):.1f} and {rounded(levels.max()):.1f} at every value of the "
                 f"{chosen.label.partition(',')[0]}; refining at all, at {chosen.default}, changes it by {shown(at_all[metric])} points."
             )
     claims = ablation_claims(number, result.differences)
@@ -214,7 +229,8 @@ def claims_findings(ledger: pd.DataFrame) -> str:
 
     Args: ledger: the columns "claim", "metric" and "verdict", as `lib.claims.claims_table` puts it in front.
     """
-    verdicts = ledger["verdict"].str.partition(": ")[0]  # without the reason why it was not run
+    # without the reason why it was not run, or what was left out
+    verdicts = ledger["verdict"].str.replace("[:;] .*", "", regex=True)
     said = [f"{(verdicts == 'holds').sum()} of {len(ledger)} claims, each about one metric, hold here."]
     for kind in dict.fromkeys([*JUDGED_AS, *verdicts]):
         rows = ledger[verdicts == kind]
@@ -233,6 +249,8 @@ def cost_findings(result: Result) -> str:
     said = []
     for sweep in ("objects", "window"):
         rows = table[table["setting"].str.startswith(f"{sweep} ")]
+        if rows.empty:
+            continue
         times = rows[rows["metric"].str.startswith("ms_")].pivot_table(
             index=["method", "setting"], columns="metric", values="measured", sort=False
         )
@@ -248,18 +266,23 @@ def cost_findings(result: Result) -> str:
 
 
 def not_run(result: Result) -> str:
-    """Say why rows of the paper were not run: one sentence if it is one reason, else a bullet each."""
+    """Say why rows were not run: one sentence if it is one reason, else a bullet each."""
     reasons: dict[str, list[str]] = {}
     for (method, backbone, _), why in result.not_run.items():
-        name = " ".join(filter(None, (method.removeprefix(REFINED), backbone)))
-        reasons.setdefault(why.replace(name, "such model").rstrip("."), []).append(name)
-    said = [
-        f"{len(names)} of the paper's rows were not run: {why}"
-        + f" ({names[0]})" * (len(set(names)) == 1)
-        + "."
-        for why, names in reasons.items()
-    ]
-    return "Every row of the paper was run." if not said else said[0] if len(said) == 1 else bullets(said)
+        base = method.removeprefix(PREFIX).removeprefix("I-").removesuffix("_base")
+        name = " ".join(filter(None, (base, backbone)))
+        reasons.setdefault(why.replace(f"has no {name}", "has no such model").rstrip("."), []).append(name)
+    said = []
+    for why, names in reasons.items():
+        rows = "1 row was" if len(names) == 1 else f"{len(names)} rows were"
+        which = f" ({names[0]})" if len(set(names)) == 1 else ""
+        said.append(f"{rows} not run{which}: {why}.")
+    return "Every row was run." if not said else said[0] if len(said) == 1 else bullets(said)
+
+
+def small_print(result: Result) -> str:
+    """Return a result's notes as bullets, but for the verdicts on the paper's claims, which findings say."""
+    return bullets(note for note in result.notes if not note.startswith("The paper's claim"))
 
 
 def paper_rows(result: Result) -> pd.DataFrame:
