@@ -41,7 +41,7 @@ def recompute(out: Path, n_clips: int, n_frames: int, models: list[str]) -> None
     opened = replace(opened, profile=replace(opened.profile, models=chosen), dataset=dataset)
     for clip in opened.dataset.clips:
         cut(opened, (MaskletSettings(),), (clip,))
-    table = tables.refiner_table(opened)[0]
+    table = tables.refiner_table(opened).table
     table[table["measured"].notna()].to_csv(out, index=False)
 
 

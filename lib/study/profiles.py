@@ -32,6 +32,7 @@ class Profile:
     stopped_early: tuple[tuple[str, str], ...] = ()
     # base models without weights are trained on the train split, for so many steps; 0: they are not
     training_steps: int = 0
+    looked_at: bool = False  # its clips were looked at while the micro SAM 2 was developed
     draws_train: bool = False  # its train split is rendered into the cache when first needed
     of_paper: bool = False  # the numbers of the paper's Tables 1 and 3 to 7 were measured on it
 
@@ -100,6 +101,7 @@ PROFILES = {
             cross="mini-vipseg",
             ablation_clips=1,
             fit_clips=60,
+            looked_at=True,
             draws_train=True,
             models=_MINI_MODELS,
             stopped_early=_MINI_STOPPED,

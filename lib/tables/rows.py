@@ -153,7 +153,7 @@ def setting_note(study: Study) -> list[str]:
 
 def seen_note(study: Study) -> list[str]:
     """Say what clips were looked at while the SAM 2 that is used here was made; nothing for another."""
-    if study.checkpoint != "micro" or study.profile.name != "mini":
+    if study.checkpoint != "micro" or not study.profile.looked_at:
         return []
     return [
         "These clips were looked at while the micro SAM 2 was developed (six revisions), so they are not held out in that sense. "
