@@ -8,10 +8,10 @@
     counts = lib.count_clip(clip.name, truths, refined, n_classes)
     lib.summarise([counts])                                   # {"mIoU": ..., "mVC8": ...}
 
-The map, in the order of the pipeline; a file imports only from what stands above it, except that report/ and
-plots/ serve tables, cost and claims:
+The map, in the order of the pipeline; a file imports only from what stands above it, except that plots/ and
+report/ serve tables, cost and claims:
 
-    config, paths, files, progress, workers      settings; where things are; files written whole; cores
+    config, text, paths, files, progress, workers   settings; how numbers are written; where things are; files; cores
 
     The method, which knows no profile, table, cache or figure:
     clips/        frames, labels and predictions from disk, one picture at a time

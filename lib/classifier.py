@@ -114,6 +114,14 @@ def fit(
 
     Raises:
         ValueError: shapes that do not fit, NaN, a label that is no class, fewer than two clips.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> vectors = rng.normal(size=(80, 4)).astype(np.float32)
+        >>> labels, clips = (vectors[:, 0] > 0).astype(np.int64), np.arange(80) % 8
+        >>> classifier = fit(vectors, labels, clips, 2, ClassifierConfig(hidden=8, lr=0.05, epochs=60))
+        >>> bool((classifier.predict(vectors) == labels).mean() > 0.8)
+        True
     """
     _check(vectors, labels, clips, n_classes)
     # hold whole clips out

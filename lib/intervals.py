@@ -42,9 +42,6 @@ from scipy.special import stdtrit
 from .metrics import ClipCounts, add_blocks, check_counts, left_out, weighted_class_iou, weighted_scores
 
 LEVEL = 0.95
-# of numbers in table.csv: processors differ in the fourth. One decimal is made of these three, so that all that
-# is printed follows from the CSV.
-DECIMALS = 3
 MIN_CLIPS = 6  # below, no interval is trusted with a verdict
 CLIPS, BLOCKS = "clips", "blocks"  # what an interval is over
 
@@ -77,6 +74,14 @@ def intervals(
 
     Raises:
         ValueError: no clips, clips counted differently, an unknown protocol, or `other` of other clips.
+
+    Example:
+        >>> from .metrics import count_clip
+        >>> frame = lambda right: np.repeat([[0, 1]], [right, 10 - right], 1).astype(np.uint8)
+        >>> truth = np.repeat([[0, 1]], 5, 1).astype(np.uint8)
+        >>> counts = [count_clip(f"clip {n}", [truth], [frame(n)], 2) for n in (4, 5, 6)]
+        >>> intervals(counts, protocol="paper")["mIoU"].n
+        3
     """
     unit, found = unit_of(counts), {}
     for metric, scores in rescore(counts, other=other, protocol=protocol).items():
@@ -145,7 +150,12 @@ def unit_of(counts: Sequence[ClipCounts]) -> str:
 
 def leave_one_out(n: int) -> np.ndarray:
     """How often each of n clips counts: once each, then all but the first, all but the second, ...: (1 + n, n)
-    float64."""
+    float64.
+
+    Example:
+        >>> leave_one_out(2).tolist()
+        [[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]
+    """
     return np.vstack([np.ones((1, n)), 1 - np.eye(n)])
 
 
@@ -156,6 +166,12 @@ def interval(scores: np.ndarray) -> Interval:
     Returns: the number, minus and plus so many of the jackknife's standard errors as `reach` says; NaN bounds
         below two clips, or if it is undefined without one of them.
     Source: Tukey 1958; Efron and Stein, The jackknife estimate of variance, Annals of Statistics 9, 1981.
+
+    Example:
+        >>> values = np.array([1.0, 2.0, 3.0, 4.0])  # of four clips, whose mean is judged: Student's t
+        >>> scores = leave_one_out(4) @ values / leave_one_out(4).sum(1)
+        >>> [round(bound, 3) for bound in interval(scores)[:2]]
+        [0.446, 4.554]
     """
     value, without = float(scores[0]), np.asarray(scores[1:], np.float64)
     n = len(without)
@@ -183,45 +199,6 @@ def reach(n: int, skew: np.ndarray | float, level: float = LEVEL) -> tuple[np.nd
     return np.maximum(t, corrected(t)), np.maximum(t, -corrected(-t))
 
 
-def holm(p_values: Sequence[float], level: float = 1 - LEVEL) -> list[bool]:
-    """Say which of several findings survive when they are judged together, by Holm's correction: with m of
-    them, the smallest p must be at most level / m, the next level / (m - 1), and so on until one is not.
-
-    Args: p_values: two-sided, as from `lib.tables.rows.p_value`; NaN (never tested) does not count.
-    Returns: one per p-value, in their order. The chance that any of those that survive is wrong is at most
-        `level`.
-    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics
-        6, 1979.
-    """
-    p = np.asarray(p_values, np.float64)
-    if ((p < 0) | (p > 1)).any():
-        raise ValueError(f"Expected `p_values` to lie in 0..1, but got {p_values}.")
-    survives, left = [False] * len(p), int((~np.isnan(p)).sum())
-    for i in np.argsort(p, kind="stable")[:left]:
-        if p[i] > level / left:
-            break
-        survives[i] = True
-        left -= 1
-    return survives
-
-
 def over(n: int, unit: str) -> str:
     """Write what an interval is over: "10 clips", or "4 blocks within this sequence"."""
     return f"{n} clip{'s' * (n != 1)}" if unit == CLIPS else f"{n} {BLOCKS} within this sequence"
-
-
-def rounded(value: float) -> float:
-    """Round a number to one decimal by the digits that table.csv holds; minus zero is zero."""
-    return round(round(value, DECIMALS), 1) + 0.0
-
-
-def signed(change: float) -> str:
-    """Write a change in points as all reports do: "+1.2", and "+0.0" also for what rounds to zero from
-    below."""
-    return f"{rounded(change):+.1f}"
-
-
-def shown(change: Sequence) -> str:
-    """Write (change, low, high, ...) with its interval, if it has one: "+1.2 [+0.4, +2.0]"."""
-    value, low, high = change[:3]
-    return signed(value) if np.isnan(low) else f"{signed(value)} [{signed(low)}, {signed(high)}]"

@@ -6,7 +6,7 @@ Sec. 3.1.2, Eq. 3.
     labels = paint_classes(masklets, classes)                 # uncovered pixels: 255, or those of `base`
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco
 
-from .clips.clip import Clip, Dataset
+from .clips.clip import Clip
 from .config import NO_CLASS, VOID, VoteSettings
 from .masklets import Masklets
 from .refiner import by_columns, paint, vote
@@ -41,6 +41,11 @@ def mask_means(features: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: other shapes or dtypes.
+
+    Example:
+        >>> features = np.array([[[1.0, 3.0]]])  # one channel, two cells
+        >>> mask_means(features, np.array([[[1, 1, 0, 0]], [[0, 1, 1, 0]]], bool)).tolist()  # 2 px a cell
+        [[1.0], [2.0]]
     """
     features, masks = np.asarray(features, np.float32), np.asarray(masks)
     if features.ndim != 3 or masks.ndim != 3 or masks.dtype != bool:
@@ -134,7 +139,12 @@ def true_classes(clip: Clip, masklets: Masklets) -> list[np.ndarray]:
 
 def majority(truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return the class of most pixels of each mask, void not counted: (N,) int64, the lowest of equals, -1
-    for void alone."""
+    for void alone.
+
+    Example:
+        >>> majority(np.array([[3, 3, 255]], np.uint8), np.array([[[1, 1, 1]], [[0, 0, 1]]], bool)).tolist()
+        [3, -1]
+    """
     votes = vote(truth, masks)
     return np.where(votes.any(1), votes.argmax(1), NO_CLASS)
 
@@ -155,6 +165,11 @@ def paint_classes(
 
     Yields:
         (H, W) uint8 per frame.
+
+    Example:
+        >>> from .masklets import example
+        >>> [frame.tolist() for frame in paint_classes(example(), [np.array([7])])]
+        [[[7, 7, 7]]]
     """
     for t, (frame, ids) in enumerate(zip(masklets.frames, classes, strict=True)):
         under = np.full(masklets.size, VOID, np.uint8) if base is None else base[t]
@@ -166,55 +181,12 @@ def paint_classes(
 
 
 def coverage(masklets: Masklets) -> float:
-    """Return the share of a clip's pixels that lie in at least one masklet, 0..1."""
+    """Return the share of a clip's pixels that lie in at least one masklet, 0..1.
+
+    Example:
+        >>> from .masklets import example
+        >>> coverage(example())
+        1.0
+    """
     covered = sum(float(coco.area(coco.merge(list(frame.rles)))) for frame in masklets.frames if frame.rles)
     return covered / (len(masklets) * masklets.size[0] * masklets.size[1])
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What classifiers are fitted on: N masks of several clips."""
-
-    vectors: dict[str, np.ndarray]  # (N, d) float32 for each encoder's name
-    labels: np.ndarray  # (N,) int64
-    clips: np.ndarray  # (N,) names
-
-
-def spread(dataset: Dataset, n_clips: int, n_frames: int) -> list[tuple[Clip, list[int]]]:
-    """Return clips taken evenly from a split (0 for all), and frames taken evenly from each clip, around the
-    middle of equal parts."""
-    n = min(n_clips or len(dataset.clips), len(dataset.clips))
-    chosen = [dataset.clips[i * len(dataset.clips) // n] for i in range(n)]
-    return [
-        (clip, sorted({(2 * k + 1) * len(clip) // (2 * n_frames) for k in range(n_frames)}))
-        for clip in chosen
-    ]
-
-
-def gather(
-    encoders: Sequence[Encoder],
-    chosen: Iterable[tuple[Clip, list[int]]],
-    masks_of: Callable[[np.ndarray], np.ndarray],
-) -> Samples:
-    """Collect training vectors for several encoders in one pass over the frames.
-
-    Args: chosen: clips and frames, as of `spread`; masks_of: frame -> (N, H, W) bool, as of
-        `lib.sam.propose.proposals`.
-    Returns: a vector for each mask of at least one pixel that is not void, labelled with its majority class.
-    """
-    vectors, labels, clips = {e.name: [] for e in encoders}, [], []
-    for clip, frames in chosen:
-        for t in frames:
-            image = clip.image(t)
-            masks = masks_of(image)
-            classes = majority(clip.truth(t), masks)
-            masks = masks[classes >= 0]
-            for encoder in encoders:
-                vectors[encoder.name].append(mask_means(encoder.encode([image])[0], masks))
-            labels.append(classes[classes >= 0])
-            clips += [clip.name] * len(masks)
-    return Samples(
-        {name: np.concatenate(parts) for name, parts in vectors.items()},
-        np.concatenate(labels),
-        np.array(clips),
-    )

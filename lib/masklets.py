@@ -102,6 +102,13 @@ def read(path: str | Path) -> Masklets:
 
     Raises:
         DataMissingError: no such file.  DataError: not a masklet JSON of this library.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     example().save(f"{folder}/clip.json")
+        ...     read(f"{folder}/clip.json").masks(0).tolist()
+        [[[True, True, True]]]
     """
     path, known = Path(path), {}
 
@@ -151,3 +158,15 @@ def as_text(rle: dict) -> dict:
     if isinstance(counts, bytes):
         counts = counts.decode("ascii")
     return {"size": [int(n) for n in rle["size"]], "counts": counts}
+
+
+def example() -> Masklets:
+    """Return one masklet over one frame of 1x3 pixels, for the examples of this package.
+
+    Example:
+        >>> example().masks(0).shape
+        (1, 1, 3)
+    """
+    rle = as_text(coco.encode(np.ones((1, 3), np.uint8, order="F")))
+    frame = FrameMasklets(0, (0,), (rle,), (1.0,), (1.0,))
+    return Masklets("clip", (1, 3), MaskletSettings(), (frame,))

@@ -22,13 +22,13 @@ import cv2
 import numpy as np
 
 from .config import VOID
+from .consistency import Consistency
 
 logger = logging.getLogger(__name__)
 
 PROTOCOLS = ("vspw", "paper", "both")
 POOLS = ("pixels", "classes")
 VSPW_LONGEST_LEFT_OUT = 16  # frames; fixed in the script, whatever the window
-SCRIPT, EQ4 = 0, 1  # the two kinds of mVC
 CV2_EXACT_PX = 2**24  # cv2 counts histograms in float32
 
 
@@ -85,6 +85,12 @@ def count_clip(
 
     Source: paper Eq. 4-6, section 3.3; VC_perclip.py of VSPW, whose mVC takes void (and nothing, in a
         prediction) for a class, and loses the last window, as its windows start in range(L - n).
+
+    Example:
+        >>> truth, predicted = np.array([[0, 0, 1, 255]], np.uint8), np.array([[0, 1, 1, 1]], np.uint8)
+        >>> counts = count_clip("street", [truth], [predicted], n_classes=2)
+        >>> counts.correct_px.tolist(), counts.truth_px.tolist(), counts.predicted_px.tolist()
+        ([1, 1], [2, 1], [1, 2])
     """
     windows = tuple(int(n) for n in windows)
     if not windows or not all(1 <= n <= 255 for n in (*windows, n_classes)):
@@ -98,7 +104,7 @@ def count_clip(
     if block_frames < 0:
         raise ValueError(f"Expected `block_frames` to be 0 or more, but got {block_frames}")
     tallies: list[_Tally] = []  # one per block
-    consistency = _Consistency(windows)
+    consistency = Consistency(windows)
     square = np.ones((boundary_px, boundary_px), np.uint8)
     shape, n_frames = None, 0
     for truth, predicted in zip_longest(truths, predictions):
@@ -226,55 +232,16 @@ def _boundary_iou(truth, predicted, judged, agree, square, pool: str) -> list[fl
     return [float((n_correct / np.maximum(n_truth + n_predicted - n_correct, 1))[present].mean())]
 
 
-class _Consistency:
-    """mVC sums of one clip, from how many frames each pixel has been constant (uint8, saturating at 255)."""
-
-    def __init__(self, windows: tuple[int, ...]):
-        self.windows = windows
-        self.pending: list[tuple[int, int, int, float]] = []
-        self.n_frames = 0
-        # frame before: labels of truth, of prediction, and three runs
-        self.last: tuple[np.ndarray, ...] | None = None
-
-    def add(self, truth, predicted, judged, agree) -> list[tuple[int, int, int, float]]:
-        """Take the next frame, and score every window that ends at it (no run is longer than the clip so
-        far).
-
-        Returns: those that count from now on: (`SCRIPT` or `EQ4`, index of the length, first frame, score).
-        """
-        # The script loses the window that ends with the clip: a window is counted only once a further frame
-        # comes.
-        counted, self.pending = self.pending, []
-        one = np.ones_like(truth)
-        self.last = self.last or (truth, predicted, *[one - one] * 3)
-        last_truth, last_predicted, truth_run, predicted_run, agree_run = self.last
-        truth_run = cv2.add(cv2.bitwise_and(truth_run, cv2.compare(truth, last_truth, cv2.CMP_EQ)), one)
-        predicted_run = cv2.add(
-            cv2.bitwise_and(predicted_run, cv2.compare(predicted, last_predicted, cv2.CMP_EQ)), one
-        )
-        agree_run = cv2.bitwise_and(cv2.add(agree_run, one), agree)
-        # Copies: a caller may refill one buffer, and the comparison above needs the frame as it was.
-        self.last = (truth.copy(), predicted.copy(), truth_run, predicted_run, agree_run)
-        judged_run = cv2.bitwise_and(truth_run, judged)
-        both_run, right_run = cv2.min(truth_run, predicted_run), cv2.min(truth_run, agree_run)
-        for i, n in enumerate(self.windows):
-            start = self.n_frames - n + 1
-            if common := _at_least(truth_run, n):
-                self.pending.append((SCRIPT, i, start, _at_least(both_run, n) / common))
-            if common := _at_least(judged_run, n):
-                counted.append((EQ4, i, start, _at_least(right_run, n) / common))
-        self.n_frames += 1
-        return counted
-
-
-def _at_least(run: np.ndarray, n: int) -> int:
-    """Count the pixels of a uint8 array that are n or more."""
-    return cv2.countNonZero(cv2.threshold(run, n - 1, 255, cv2.THRESH_BINARY)[1])
-
-
 def left_out(counts: Sequence[ClipCounts], protocol: str = "both") -> tuple[str, ...]:
     """Name the clips left out of mIoU, wIoU, mBIoU and the script's mVC: of 16 frames or fewer, unless
-    "paper"."""
+    "paper".
+
+    Example:
+        >>> truth, predicted = np.array([[0, 0, 1]], np.uint8), np.array([[0, 1, 1]], np.uint8)
+        >>> counts = [count_clip("street", [truth], [predicted], n_classes=2)]
+        >>> left_out(counts, "vspw")  # of one frame: the script drops clips of 16 or fewer
+        ('street',)
+    """
     check_counts(counts, protocol)
     return tuple(c.name for c in counts if not _kept([c], protocol))
 
@@ -295,6 +262,12 @@ def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str,
         Eq. 4 over windows, then clips.
 
     Source: paper section 3.3, Eq. 4-6; VC_perclip.py of VSPW.
+
+    Example:
+        >>> truth, predicted = np.array([[0, 0, 1]], np.uint8), np.array([[0, 1, 1]], np.uint8)
+        >>> counts = [count_clip("street", [truth], [predicted], n_classes=2)]
+        >>> summarise(counts, "paper")["mIoU"]
+        50.0
     """
     check_counts(counts, protocol)
     if not _kept(counts, protocol):
@@ -309,14 +282,28 @@ def summarise(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str,
 
 def per_clip(counts: Sequence[ClipCounts], protocol: str = "both") -> dict[str, dict[str, float]]:
     """Score each clip as a data set of its own: {clip: as `summarise`}; a clip left out by the protocol
-    has NaN."""
+    has NaN.
+
+    Example:
+        >>> truth, predicted = np.array([[0, 0, 1]], np.uint8), np.array([[0, 1, 1]], np.uint8)
+        >>> counts = [count_clip("street", [truth], [predicted], n_classes=2)]
+        >>> per_clip(counts, "paper")["street"]["mIoU"]
+        50.0
+    """
     check_counts(counts, protocol)
     return {c.name: _totals([c], protocol) for c in counts}
 
 
 def per_class(counts: Sequence[ClipCounts], protocol: str = "both") -> np.ndarray:
     """Score each class: IoU (C,) in percent, NaN where the truth lacks it, of the clips that make up mIoU,
-    its mean."""
+    its mean.
+
+    Example:
+        >>> truth, predicted = np.array([[0, 0, 1]], np.uint8), np.array([[0, 1, 1]], np.uint8)
+        >>> counts = [count_clip("street", [truth], [predicted], n_classes=2)]
+        >>> per_class(counts, "paper").tolist()
+        [50.0, 50.0]
+    """
     check_counts(counts, protocol)
     return np.concatenate([*weighted_class_iou(counts, protocol, lambda n: np.ones((1, n))).values()])
 

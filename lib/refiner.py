@@ -22,6 +22,11 @@ def vote(semantic: np.ndarray, masks: np.ndarray, boxes: list | None = None) -> 
         (N, 256) int64 votes; void pixels cast none, so column 255 is zero.
 
     Source: the sum in paper Eq. 2.
+
+    Example:
+        >>> semantic = np.array([[0, 0, 1], [0, 2, 255]], np.uint8)
+        >>> vote(semantic, np.array([[[1, 1, 1], [1, 0, 1]]], bool))[0, :3].tolist()  # void casts no vote
+        [3, 1, 0]
     """
     votes = np.zeros((len(masks), 256), np.int64)
     for i, (mask, box) in enumerate(zip(masks, boxes or _boxes(masks))):
@@ -57,6 +62,11 @@ def paint(
 
     Returns:
         (H, W) uint8.
+
+    Example:
+        >>> semantic, masks = np.zeros((1, 3), np.uint8), np.array([[[1, 1, 1]], [[0, 0, 1]]], bool)
+        >>> paint(semantic, masks, np.eye(256, dtype=int)[[4, 7]]).tolist()  # the smaller mask wins
+        [[4, 4, 7]]
     """
     refined, boxes = semantic.copy(), boxes or _boxes(masks)
     # the class of a mask: the argmax of Eq. 2; numpy takes the first of equals, the lowest class id
@@ -88,6 +98,11 @@ def refine_frame(semantic: np.ndarray, masks: np.ndarray, scores: np.ndarray | N
         ValueError: wrong dtype or shape.
 
     Source: paper Eq. 1-2; the vote is per frame, overlaps go to the smaller mask.
+
+    Example:
+        >>> semantic = np.array([[0, 0, 1], [0, 2, 255]], np.uint8)
+        >>> refine_frame(semantic, np.array([[[1, 1, 1], [1, 0, 1]]], bool)).tolist()
+        [[0, 0, 0], [0, 2, 0]]
     """
     masks = np.asarray(masks)
     if semantic.ndim != 2 or semantic.dtype != np.uint8:
@@ -114,6 +129,11 @@ def refine_clip(
 
     Yields:
         (H, W) uint8 per frame.
+
+    Example:
+        >>> from .masklets import example
+        >>> [frame.tolist() for frame in refine_clip([np.array([[5, 5, 6]], np.uint8)], example())]
+        [[[5, 5, 5]]]
     """
     if len(predictions) != len(masklets):
         raise ValueError(

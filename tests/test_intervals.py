@@ -5,19 +5,10 @@ import numpy as np
 import pytest
 from test_metrics import PREDICTED, TRUTH, clip, count, random_clip
 
-from lib.intervals import (
-    BLOCKS,
-    CLIPS,
-    class_intervals,
-    holm,
-    interval,
-    intervals,
-    leave_one_out,
-    rescore,
-    shown,
-    signed,
-)
+from lib.claims.holm import holm
+from lib.intervals import BLOCKS, CLIPS, class_intervals, interval, intervals, leave_one_out, rescore
 from lib.metrics import ClipCounts, count_clip, per_class, summarise
+from lib.text import shown, signed
 
 # Student's t at 97.5 % by degrees of freedom, from a printed table
 STUDENT = {

@@ -18,6 +18,7 @@ from lib.sam.checkpoints import MICRO_WEIGHTS
 from lib.sam.models import encode
 from lib.sam.pixels import as_video_predictor
 from lib.study import features as encoders
+from lib.study import samples as samples_file
 
 SIZE = (13, 17)
 
@@ -209,15 +210,15 @@ def test_true_classes_are_the_majority_without_void():
 
 def test_samples_are_labelled_and_spread():
     dataset = make_dataset(clips=5, frames=7, size=SIZE)
-    chosen = isam2.spread(dataset, 2, 3)
+    chosen = samples_file.spread(dataset, 2, 3)
     assert [(clip.name, frames) for clip, frames in chosen] == [("clip0", [1, 3, 5]), ("clip2", [1, 3, 5])]
-    assert len(isam2.spread(dataset, 0, 1)) == len(isam2.spread(dataset, 9, 1)) == 5
+    assert len(samples_file.spread(dataset, 0, 1)) == len(samples_file.spread(dataset, 9, 1)) == 5
     void, mixed = np.zeros((2, *SIZE), bool)
     void[:2], mixed[5:] = True, True
     bright = isam2.Encoder(
         "bright", "", lambda images: np.stack([i.transpose(2, 0, 1).astype(np.float32) for i in images])
     )
-    samples = isam2.gather(
+    samples = samples_file.gather(
         [bright], [(dataset.clips[0], [0]), (dataset.clips[1], [2])], lambda image: np.stack([void, mixed])
     )
     assert samples.labels.tolist() == [1, 0] and samples.clips.tolist() == ["clip0", "clip1"]

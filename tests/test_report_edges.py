@@ -8,7 +8,7 @@ from benchmarks import agreement, edges
 from lib.paths import ROOT
 from lib.report import COLUMNS
 from lib.report.edges import near_rounding, near_verdict
-from lib.report.text import rounded
+from lib.text import rounded
 
 NAN = float("nan")
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..cost.table import PAPER_FPS
-from ..intervals import LEVEL, holm
+from ..intervals import LEVEL
 from ..tables.ablation import not_better, together
 from ..tables.paper import ABLATED, printed_changes, read_paper
 from ..tables.result import Gain
 from ..tables.rows import JUDGED_AS, MARGIN, SCORES, at_level, p_value, verdict
 from .changes import BORDERS, STOPPED_EARLY, Changes
+from .holm import holm
 
 PARTS = {  # of `lib.tables.paper.printed_changes`: what is compared, as table.csv names it
     "refiner": "refined minus base",

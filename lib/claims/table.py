@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..intervals import MIN_CLIPS, over, shown, signed
+from ..intervals import MIN_CLIPS, over
 from ..report.text import COLUMNS, OVER
 from ..study.study import Study
 from ..tables.paper import printed_changes, read_paper
 from ..tables.result import Gain, Result
 from ..tables.rows import JUDGED_AS, MARGIN, SCORES, record, setting_note
+from ..text import shown, signed
 from .changes import BORDERS, Changes
 from .ledger import NOT_TRAINED, PARTS, Finding, judge
 from .readings import readings

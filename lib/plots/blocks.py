@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ..intervals import shown, signed
+from ..text import shown, signed
 from .style import AFTER, BAND, BEFORE, DPI, GREY, GRID, HEAD, INK, SMALL, add_axes, write
 
 INTERVAL = "95 % interval over clips"  # what the lines of all charts are, unless a caller says otherwise

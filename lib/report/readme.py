@@ -11,7 +11,8 @@ from pathlib import Path
 from ..clips.errors import DataError, problem
 from ..files import replacing
 from ..paths import EMBEDDED, REPORTS, ROOT
-from .text import DECIMALS, read_table, rounded, shown
+from ..text import DECIMALS, rounded, shown
+from .text import read_table
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SHOWN = ("mIoU", "mBIoU", "mVC8", "mVC16")

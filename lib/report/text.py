@@ -8,7 +8,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from ..intervals import CLIPS, DECIMALS, over, rounded, shown
+from ..intervals import CLIPS, over
+from ..text import DECIMALS, rounded, shown
 
 LABELS = ("method", "backbone", "setting")
 COLUMNS = (*LABELS, "metric", "measured", "low", "high", "paper")

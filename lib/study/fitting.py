@@ -22,6 +22,7 @@ from ..sam.checkpoints import weights_of
 from . import features
 from .cache import VERSIONS, content_of_frames, key
 from .predictions import base_weights
+from .samples import gather, spread
 from .segment import load_cached_sam
 from .study import NotRun, Study
 
@@ -96,7 +97,7 @@ def fit(
     """
     begun = time.perf_counter()
     weights = {name: encoder_weights(study, name) for name in names}
-    chosen = isam2.spread(train_split(study), study.profile.fit_clips if clips is None else clips, frames)
+    chosen = spread(train_split(study), study.profile.fit_clips if clips is None else clips, frames)
     digests = {
         "masks_digest": digest(weights_of(study.checkpoint)),
         "frames_digest": content_of_frames(chosen),
@@ -128,7 +129,7 @@ def _vectors(
         log.info("vectors of %s from %d frames of %d clips", ", ".join(missing), n_frames, len(chosen))
         bar = progress(chosen, desc="vectors", total=len(chosen), unit="clip")
         propose = features.proposals(load_cached_sam(study.checkpoint))
-        samples = isam2.gather([encoder_of(study, name) for name in missing], bar, propose)
+        samples = gather([encoder_of(study, name) for name in missing], bar, propose)
         for name in missing:
             write_arrays(
                 files[name], vectors=samples.vectors[name], labels=samples.labels, clips=samples.clips

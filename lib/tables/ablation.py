@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from ..intervals import shown, signed
 from ..study.study import Study
+from ..text import shown, signed
 from .ablation_scores import DEFAULT, ablation_clips, ablation_lines, ablation_of, masklet_density
 from .result import Gain, Result
 from .rows import JUDGED_AS, MARGIN, no_verdict, record, seen_note, setting_note, verdict

@@ -9,13 +9,14 @@ import pandas as pd
 
 from ..clips.clip import Clip
 from ..clips.errors import DataMissingError
-from ..intervals import interval, leave_one_out, signed
+from ..intervals import interval, leave_one_out
 from ..metrics import ClipCounts
 from ..refiner import refine_clip
 from ..report.text import COLUMNS, OVER
 from ..study.predictions import example
 from ..study.segment import masklets_of
 from ..study.study import NotRun, Study, open_study
+from ..text import signed
 from .paper import VIPSEG_ROWS, read_paper_table
 from .refiner import COMPARED_BY, REFINED, Difference, beside_paper, control_notes, refiner_rows
 from .result import Gain, Result

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from ..clips.clip import Clip
-from ..intervals import MIN_CLIPS, rounded, shown, signed
+from ..intervals import MIN_CLIPS
 from ..study.study import NotRun, Study
+from ..text import rounded, shown, signed
 from .ablation import ablation_claims
 from .ablation_scores import ablation_of
 from .cross import cross_example, void_table

@@ -7,7 +7,6 @@ import pandas as pd
 
 from ..clips.clip import Predictions
 from ..config import VoteSettings
-from ..intervals import signed
 from ..metrics import ClipCounts
 from ..refiner import refine_clip
 from ..report.text import COLUMNS, OVER
@@ -17,6 +16,7 @@ from ..study.predictions import predictions_of
 from ..study.scores import Labels, score
 from ..study.segment import masklet_paths, read_masklets
 from ..study.study import NotRun, Study
+from ..text import signed
 from .paper import apart, read_paper_table
 from .result import Gain, Result
 from .rows import SCORES, paired, record, restart_note, seen_note, setting_note, tidy, verdict

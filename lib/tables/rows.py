@@ -123,7 +123,7 @@ def p_value(said_at: Callable[[float], str]) -> float:
 
     Args: said_at: confidence level -> verdict, from one change or many, such as `lambda level:
         verdict(at_level(gain, level))`; wider intervals must not decide what narrower ones leave open.
-    Returns: 0..1, never below 1e-12, which `lib.intervals.holm` takes; NaN where there is no verdict.
+    Returns: 0..1, never below 1e-12, which `lib.claims.holm.holm` takes; NaN where there is no verdict.
     """
     decides = lambda log_p: said_at(1 - 10**log_p) in ("holds", "does not hold")
     if (said := said_at(0.0)) not in JUDGED_AS:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..intervals import signed
 from ..isam2 import coverage
 from ..study.classifiers import classifier_of, true_classes
 from ..study.fitting import SAM, models_of
 from ..study.segment import masklet_paths, read_masklets
 from ..study.study import NotRun, Study
+from ..text import signed
 from .result import Gain, Result
 from .rows import SCORES, record, restart_note, seen_note, setting_note, verdict
 from .segmentor_scores import (
