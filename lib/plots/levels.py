@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .blocks import (
     Numbers,
@@ -102,12 +103,16 @@ def before_after(
     names = [*measured, *([""] if paper else []), *paper]
     left = 46 + 13 * max(map(len, names), default=0)
     if height:
-        stripes(fig, y, heights)
+        n = len(measured)  # the heading between measured and printed rows has no band
+        stripes(fig, y, heights[:n])
+        stripes(fig, y + sum(heights[: n + 1]), heights[n + 1 :])
     width = (WIDTH_PX - left - 8) / max(1, len(metrics))
     for k, metric in enumerate(metrics if height else ()):
         x = left + k * width
         levels = row_panel(fig, x, y, 0.57 * width - 34, height, "percent")
         changes = row_panel(fig, x + 0.57 * width, y, 0.43 * width - 34, height, "change")
+        # the lowest number would run into the last one of the panel beside it
+        changes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], prune="lower"))
         write(fig, x + width / 2 - 17, top + 46, metric, ha="center", fontsize=13, fontweight="bold")
         for ax in (levels, changes):
             ax.title.set_fontsize(11)

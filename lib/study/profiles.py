@@ -75,8 +75,8 @@ _MINI_STOPPED = (
 
 
 _MINI_PANOPTIC = (
-    ("dvis-plus-n1", "DVIS++", "MiT-N1"),
-    ("dvis-plus-n1-offline", "DVIS++ (offline)", "MiT-N1"),
+    ("dvis-plus-n1", "Micro DVIS++", "MiT-N1"),
+    ("dvis-plus-n1-offline", "Micro DVIS++ (offline)", "MiT-N1"),
 )
 
 
