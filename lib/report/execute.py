@@ -3,6 +3,7 @@ it was."""
 
 import logging
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ from .notebooks import KERNEL, strip
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 300  # for a kernel on a busy machine
+NO_ANSWER = re.compile(
+    "Kernel didn't respond in"
+)  # of nbclient, seen once in some hundred starts side by side
 
 
 @contextmanager
@@ -50,8 +54,24 @@ def runners_world(reports: Path) -> Iterator[None]:
 
 
 def execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute a notebook into another file; if a cell fails, that file shows where."""
+    """Execute a notebook into another file; if a cell fails, that file shows where. A kernel that never answers
+    when it is started, before any cell has run, is started once more."""
     logger.info("%s: started", path.name)
+    try:
+        _run_cells(path, output, cwd, parameters)
+    except RuntimeError as error:
+        if not NO_ANSWER.match(str(error)):
+            raise
+        logger.warning("%s: %s; starting another", path.name, error)
+        _run_cells(path, output, cwd, parameters)
+    notebook = nbformat.read(output, as_version=4)
+    if any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", [])):
+        raise RuntimeError("stopped before its end by sys.exit")  # papermill lets an exit without a code pass
+    nbformat.write(strip(notebook), output)
+    logger.info("%s: done", path.name)
+
+
+def _run_cells(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any]) -> None:
     papermill.execute_notebook(
         # papermill formats paths
         *(str(name).replace("{", "{{").replace("}", "}}") for name in (path, output)),
@@ -64,11 +84,6 @@ def execute(path: Path, output: Path, cwd: Path, parameters: Mapping[str, Any]) 
         # or the kernel logs its transport at every start and, now and then, the interrupt that ends it
         extra_arguments=["--log-level=CRITICAL"],
     )
-    notebook = nbformat.read(output, as_version=4)
-    if any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", [])):
-        raise RuntimeError("stopped before its end by sys.exit")  # papermill lets an exit without a code pass
-    nbformat.write(strip(notebook), output)
-    logger.info("%s: done", path.name)
 
 
 def replace_folder(new: Path, folder: Path) -> None:

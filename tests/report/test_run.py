@@ -291,6 +291,34 @@ def test_notebooks_side_by_side_share_the_cores(folders, monkeypatch, profile, c
     assert "OMP_NUM_THREADS" not in os.environ
 
 
+def test_a_kernel_that_never_answers_is_started_once_more(folders, monkeypatch):
+    notebooks, reports = folders
+    write_notebook(notebooks / "01_refiner.ipynb")
+    tries = []
+
+    def execute(path, output, **_):
+        tries.append(path)
+        if len(tries) == 1:
+            raise RuntimeError("Kernel didn't respond in 300 seconds")
+        nbformat.write(nbformat.read(path, as_version=4), output)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    run("mini", notebooks=notebooks, reports=reports, jobs=1)
+    assert len(tries) == 2
+
+    def never(path, output, **_):
+        tries.append(path)
+        raise RuntimeError("Kernel didn't respond in 300 seconds" if len(tries) < 5 else "Kernel died")
+
+    monkeypatch.setattr(papermill, "execute_notebook", never)
+    with pytest.raises(RunError, match="didn't respond"):
+        run("mini", notebooks=notebooks, reports=reports, jobs=1)
+    assert len(tries) == 4, "twice, not for ever"
+    with pytest.raises(RunError, match="Kernel died"):  # another failure is none of a slow start
+        run("mini", notebooks=notebooks, reports=reports, jobs=1)
+    assert len(tries) == 5
+
+
 def test_parameters_reach_only_who_knows_them(folders, monkeypatch):
     notebooks, reports = folders
     write_notebook(notebooks / "01_refiner.ipynb")
