@@ -32,7 +32,7 @@ def recompute(out: Path, n_clips: int, n_frames: int, models: list[str]) -> None
     """Compute Table 1 in this process, as tidy lines with all digits."""
     from lib import study, tables
     from lib.config import MaskletSettings
-    from lib.study.segment import cut
+    from lib.study.segment import segment_clips
 
     opened = study.open_study("mini").first(n_clips)
     chosen = tuple(model for model in opened.profile.models if model[0] in models)
@@ -40,7 +40,7 @@ def recompute(out: Path, n_clips: int, n_frames: int, models: list[str]) -> None
     dataset = replace(opened.dataset, clips=clips)
     opened = replace(opened, profile=replace(opened.profile, models=chosen), dataset=dataset)
     for clip in opened.dataset.clips:
-        cut(opened, (MaskletSettings(),), (clip,))
+        segment_clips(opened, (MaskletSettings(),), (clip,))
     table = tables.refiner_table(opened).table
     table[table["measured"].notna()].to_csv(out, index=False)
 

@@ -20,7 +20,7 @@ report/ serve tables, cost and claims:
     sam/          SAM 2, frames -> masklets: checkpoints, models, propose, track, segment
     refiner       predictions + masklets -> refined predictions (paper Eq. 1-2)
     isam2         masklets + image features -> predictions (Eq. 3); classifier is its MLP
-    metrics       mIoU, weighted IoU, mBIoU, mVC (Eq. 4-6); intervals: over clips (jackknife)
+    metrics       mIoU, weighted IoU, mBIoU, mVC (Eq. 4-6; its windows: consistency); intervals: over clips
     boundary      accuracy by distance to the true boundary
 
     The study:

@@ -11,7 +11,7 @@ from test_metrics import count, random_clip
 
 from benchmarks import ablations, common, coverage, memory, panoptic, peak, predicting, tracking, voting
 from benchmarks.__main__ import main as show
-from lib import intervals as bootstrap
+from lib import intervals as intervals_file
 from lib.config import MaskletSettings
 from lib.intervals import intervals
 
@@ -307,9 +307,9 @@ def test_coverage(tmp_path, monkeypatch):
 def test_the_documented_coverage_is_the_measured_one():
     """The docstring holds the table of the committed result, and the result what the docstring says of it."""
     table = json.loads((common.RESULTS / "coverage_cpu.json").read_text())["table"]
-    assert "\n".join(f"    {line}" for line in coverage.summary(table)) in bootstrap.__doc__
+    assert "\n".join(f"    {line}" for line in coverage.summary(table)) in intervals_file.__doc__
     ours = {row["n"]: row for row in table if row["interval"] == coverage.OURS}
     assert tuple(ours) == coverage.SIZES == (4, 6, 10, 30, 343)
     for n in (6, 10, 30, 343):
         assert all(93.5 <= ours[n][m] <= 98 for m in coverage.MEASURES) and 93.5 <= ours[n]["single"] <= 97
-    assert ours[4]["least"] < 90 and bootstrap.MIN_CLIPS == 6
+    assert ours[4]["least"] < 90 and intervals_file.MIN_CLIPS == 6

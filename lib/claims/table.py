@@ -41,7 +41,7 @@ def claims_table(study: Study, changes: Mapping[str, Changes], not_run: Mapping[
         "Readings": readings(),
     }
     return Result(
-        f"Claims on {study.profile.title}",
+        f"Claims on {study.title}",
         table,
         reasons,
         make_notes=lambda: claims_notes(study, findings),

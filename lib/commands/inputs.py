@@ -81,6 +81,14 @@ def keep_apart(frames: Path, predictions: Path, clips: list[str], written: tuple
     roots = (frames, predictions, predictions / "pan_pred")
     inputs = {path.resolve() for root in roots for path in (root, *(root / name for name in clips))}
     out, masklets = written
+    if out and (out / "pred.json").exists():
+        raise problem(
+            DataError,
+            out / "pred.json",
+            expected="no panoptic predictions in a folder of refined label maps",
+            found="some, which readers would take first",
+            remedy="Choose another folder.",
+        )
     for folder in (out, *(out / name for name in clips), *([masklets] if masklets else [])):
         if folder.resolve() in inputs or folder.resolve().parent == frames.resolve():
             raise problem(

@@ -1,13 +1,17 @@
 """`python -m lib predict`: predict a data set with a base model."""
 
 import argparse
+import json
+import shutil
 from pathlib import Path
 
 from ..clips.clip import Dataset
 from ..clips.datasets import read_dataset
 from ..clips.digests import digests, frames_digest
-from ..clips.errors import DataMissingError, all_of, problem
+from ..clips.errors import DataError, DataMissingError, all_of, problem
 from ..clips.headers import check_headers
+from ..clips.panoptic import read_index
+from ..files import write_json
 from ..study.cache import VERSIONS
 from . import options
 from .records import Record, compare
@@ -122,7 +126,15 @@ def predict_folder(
         raise ValueError(f"Expected --stream with a TV3S alone, but got it with {name}.")
     if form and not is_panoptic:
         raise ValueError(f"Expected --form with a panoptic model alone, but got it with {name}: label maps.")
-    frames_in = out / "pan_pred" if is_panoptic and form in (None, "panoptic") else out
+    if stream and not hasattr(model, "stream"):
+        raise ValueError(
+            f"Expected --stream with a TV3S alone, but got it with {name or type(model).__name__}."
+        )
+    if predict_options.get("batch", 1) < 1:
+        raise ValueError(f"Expected `batch` to be 1 or more, but got {predict_options['batch']}.")
+    tubes, index = out / "pan_pred", out / "pred.json"
+    listed = read_index(index) if index.exists() else {}
+    writes_tubes = is_panoptic and form in (None, "panoptic")
     record = Record(
         out / PREDICTED,
         {
@@ -135,13 +147,29 @@ def predict_folder(
             "version": VERSIONS["predictions"],
         },
         {clip.name: {"frames": frames_digest(clip)} for clip in dataset.clips},
-        lambda clip: any((frames_in / clip).glob("*.png")),
+        # of either form: who reads the folder takes pred.json first
+        lambda clip: clip in listed or any(any((of / clip).glob("*.png")) for of in (out, tubes)),
         overwrite,
     )
     compare([record])
-    for stale in record.stale():
-        for old in (frames_in / stale).glob("*.png"):
+    if index.exists() and not writes_tubes and not overwrite:
+        raise problem(
+            DataError,
+            index,
+            expected="no panoptic predictions in a folder of label maps",
+            found=f"some of {len(listed)} clips, which readers would take first",
+            remedy="Add --overwrite to remove them, or choose another folder.",
+        )
+    stale = record.stale()
+    for clip in stale:
+        for old in [*(out / clip).glob("*.png"), *(tubes / clip).glob("*.png")]:
             old.unlink()
+    if index.exists() and not writes_tubes:
+        index.unlink()
+        shutil.rmtree(tubes, ignore_errors=True)
+    elif index.exists() and stale:
+        kept = json.loads(index.read_text(encoding="utf-8"))["annotations"]
+        write_json(index, {"annotations": [video for video in kept if video["video_id"] not in stale]})
     for clip in dataset.clips:  # before the first frame: whatever comes into the folder is known
         if not record.done(clip.name):
             record.write(clip.name, done=False)
@@ -153,7 +181,6 @@ def predict_folder(
             form=form or "panoptic",
             window=predict_options.pop("batch", 3),
             bf16=bf16,
-            overwrite=overwrite,
             **predict_options,
         )
     else:

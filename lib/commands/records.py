@@ -47,7 +47,9 @@ class Record:
             return [nothing_known] if unknown else []
         if "clips" not in self._found:
             return ["results of an earlier version of this program, which kept no digests of its inputs"]
-        words = [self._in_words(key) for key in self._differing()]
+        # what is common says nothing of a folder without results, as a run that failed at once leaves it
+        results = any(self.there(name) for name in {**self._entries, **self.clips})
+        words = [self._in_words(key) for key in self._differing()] if results else []
         kinds = {kind for entry in self.clips.values() for kind in entry}
         for kind in sorted(kinds):
             others = [

@@ -53,7 +53,7 @@ def cost_table(study: Study, objects: Sequence[int], windows: Sequence[int], obj
         lines.append(("Paper", "A100", label, "fps", nan, nan, nan, fps))
         not_run["Paper", "A100", label] = "theirs, on VSPW val: it has no number of objects to repeat it with"
     return Result(
-        f"Cost on {study.profile.title}",
+        f"Cost on {study.title}",
         pd.DataFrame(lines, columns=list(COLUMNS)),
         not_run,
         make_notes=lambda: _notes(study, timed, object_window),

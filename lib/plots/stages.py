@@ -28,7 +28,7 @@ def cost(table: pd.DataFrame, title: str = "", machine: str = "", extent: str = 
     """Plot the time per frame by stage, against the number of objects and against the window.
 
     Args:
-        table: tidy, as `lib.tables.cost_table` makes it; title: names the profile.
+        table: tidy, as `lib.cost.cost_table` makes it; title: names the profile.
         machine: on what was measured, "Xeon, 2 cores"; extent: on which frames, "first 32 frames of val_000".
 
     Returns: a panel per sweep on one scale; bars are measured, with the peak memory on top, the line is

@@ -24,7 +24,7 @@ def names():
 def known(name):
     """Return the name of a semantic model, or raise ValueError."""
     if name not in semantic_names():
-        raise ValueError(f"Expected `name` to be one of {', '.join(semantic_names())}, but got {name!r}.")
+        raise ValueError(f"Expected `name` to be one of {', '.join(names())}, but got {name!r}.")
     return name
 
 

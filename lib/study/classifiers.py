@@ -18,8 +18,8 @@ from ..clips.clip import Clip
 from ..config import ClassifierConfig
 from ..files import digest
 from ..sam.checkpoints import weights_of
-from .cache import VERSIONS, content, key
-from .fitting import SAM, encoder_of, encoder_weights, encoders, fit
+from .cache import VERSIONS, content, content_of_frames, key
+from .fitting import SAM, encoder_of, encoder_weights, encoders, fit, train_frames
 from .predictions import path_text
 from .segment import read_masklets
 from .study import NotRun, Study
@@ -124,8 +124,8 @@ def _cached_classes(study: Study, clip: Clip, file: Path, what: str, work: Calla
 
 def _cache_file(study: Study, name: str, config: ClassifierConfig) -> Path:
     """Where the cache keeps a classifier."""
-    train = str(study.root.resolve()), study.profile.fit_clips
-    made_of = key(VERSIONS["classifiers"], _digests(study, name), repr(config), *train)
+    train = content_of_frames(train_frames(study))
+    made_of = key(VERSIONS["classifiers"], _digests(study, name), repr(config), train)
     return study.cache / "isam2" / f"isam2-{name}_{made_of}.safetensors"
 
 

@@ -77,6 +77,11 @@ def encoders(study: Study) -> list[str]:
     return names
 
 
+def train_frames(study: Study, clips: int | None = None, frames: int = FRAMES) -> list:
+    """Choose the clips and frames that classifiers are fitted on; arguments and errors as of `fit`."""
+    return spread(train_split(study), study.profile.fit_clips if clips is None else clips, frames)
+
+
 def fit(
     study: Study,
     names: Sequence[str],
@@ -97,7 +102,7 @@ def fit(
     """
     begun = time.perf_counter()
     weights = {name: encoder_weights(study, name) for name in names}
-    chosen = spread(train_split(study), study.profile.fit_clips if clips is None else clips, frames)
+    chosen = train_frames(study, clips, frames)
     digests = {
         "masks_digest": digest(weights_of(study.checkpoint)),
         "frames_digest": content_of_frames(chosen),

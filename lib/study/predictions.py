@@ -9,9 +9,10 @@ from pathlib import Path
 from .. import paths, sam, segmentors
 from ..clips.clip import Clip, Predictions, Remembered, fingerprint
 from ..clips.datasets import read_dataset
+from ..clips.errors import DataMissingError
 from ..clips.folders import read_predictions
 from ..files import digest
-from .cache import VERSIONS, key
+from .cache import VERSIONS, content_of_frames, key
 from .profiles import Profile
 from .study import NotRun, Study, find_clip, is_small, log
 
@@ -89,7 +90,7 @@ def base_weights(study: Study, name: str) -> Path:
     if name not in segmentors.names():
         raise NotRun(f"{name} is no model that the library builds")
     if study.profile.training_steps:
-        made_of = VERSIONS["training"], str(study.root.resolve()), study.profile.training_steps, TRAINING_SEED
+        made_of = VERSIONS["training"], _train_content(study), study.profile.training_steps, TRAINING_SEED
         weights = study.cache / f"{name}_{key(*made_of)}.safetensors"
         with study.locked(name):
             if not weights.exists():
@@ -97,6 +98,15 @@ def base_weights(study: Study, name: str) -> Path:
     if not weights.exists():
         raise NotRun(f"no weights {path_text(weights)} (or .pth)")
     return weights
+
+
+def _train_content(study: Study) -> str:
+    """Name the frames and labels of the train split by content; read once per process."""
+    try:
+        clips = read_dataset(study.profile.dataset, study.root, "train").clips
+    except DataMissingError as error:
+        raise NotRun(f"no train split to train on: {error}") from None
+    return content_of_frames([(clip, range(len(clip))) for clip in clips])
 
 
 def weights_file(profile: Profile, name: str) -> Path:

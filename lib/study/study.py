@@ -44,6 +44,7 @@ class Study:
     dataset: Dataset
     checkpoint: str  # of SAM 2, as `lib.sam.load` takes it
     settings: MaskletSettings = MaskletSettings()  # how its clips are segmented
+    n_clips_of_split: int = 0  # of which `dataset` may hold a part; 0 for as many as it holds
     timings_s: dict[str, float] = field(default_factory=dict)  # seconds of work actually done, by stage
 
     @property
@@ -59,7 +60,7 @@ class Study:
     @property
     def title(self) -> str:
         """What was studied, for the title of a report: the data, how much of it, and the SAM 2."""
-        return title_of(self.profile, self.dataset, self.checkpoint)
+        return title_of(self.profile, self.dataset, self.checkpoint, self.n_clips_of_split)
 
     def first(self, n_clips: int) -> "Study":
         """The same study on its first clips alone; 0 for all."""
@@ -124,7 +125,7 @@ def open_study(
                 replace(c, read_truth=Remembered(c.read_truth)) if c.has_truth else c for c in dataset.clips
             ),
         )
-    return Study(chosen, root, dataset, checkpoint or chosen.sam, settings)
+    return Study(chosen, root, dataset, checkpoint or chosen.sam, settings, len(dataset.clips))
 
 
 def root_of(profile: Profile, data: str | Path = "") -> Path:

@@ -21,7 +21,7 @@ def ablation_table(study: Study, number: int, model: str = "", clips: int = 0) -
     """
     table, not_run, differences = ablation_lines(study, number, model, clips)
     return Result(
-        f"Table {number} ({ablation_of(number).label}) on {study.profile.title}",
+        f"Table {number} ({ablation_of(number).label}) on {ablation_clips(study, clips).title}",
         table,
         not_run,
         differences,

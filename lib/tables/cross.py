@@ -57,7 +57,7 @@ def cross_table(study: Study, data: str = "") -> Result:
     Source: paper Sec. 4.1.1. Differs: the controls of Table 1 stand beside.
     """
     (second, why), printed = open_cross(study, data), printed_rows()
-    title = f"Table 2 on {second.profile.title if second else study.profile.name}"
+    title = f"Table 2 on {second.title if second else study.profile.name}"
     if not second:
         lines = [line for row, paper in printed.items() for line in tidy(*row, "", None, paper)]
         table, reasons = pd.DataFrame(lines, columns=[*COLUMNS, OVER]), {(*row, ""): why for row in printed}

@@ -6,7 +6,7 @@ A change is in points and has its 95 % interval. "Rises" and "falls" are said wh
 side of zero; where it does not, or where clips are too few, the sentence says so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -20,7 +20,7 @@ from .cross import cross_example, void_table
 from .refiner import LABELS
 from .result import Gain, Result
 from .rows import JUDGED_AS, verdict
-from .segmentor import CLAIMS
+from .segmentor import CLAIMS, stopped_early
 
 READ = ("mIoU", "wIoU", "mBIoU", "mVC8", "mVC8_eq4")  # of the seven scores, what sentences are made of
 NAMES = {
@@ -32,6 +32,7 @@ NAMES = {
 PREFIX, REGIONS = (LABELS[kind].partition("{}")[0] for kind in ("refined", "regions"))
 AGAINST_BASE = "refined minus base"  # what is compared, where a key of the differences does not say
 DIRECTIONS = {"holds": "rises", "does not hold": "falls"}  # what the verdict on "rises" says of a change
+ABOVE = {"holds": "is above zero", "does not hold": "is below zero"}  # of a difference of two methods
 SIDES = {"holds": "above zero", "does not hold": "below zero"}  # and of a difference
 
 
@@ -56,13 +57,16 @@ def refiner_findings(result: Result, extent: str = "") -> str:
     said += _sentences(changes)
     for what in dict.fromkeys(key[2] for key in result.differences if len(key) > 2):
         if what.startswith("refined minus ") and what != AGAINST_BASE:
-            said += [f"{what[0].upper()}{what[1:]}: {each}" for each in _sentences(_changes(result, what))]
+            each = _sentences(_changes(result, what), ABOVE)
+            said += [f"{what[0].upper()}{what[1:]}: {sentence}" for sentence in each]
     return bullets([*said, *_control_sentences(result)])
 
 
-def _sentences(changes: Mapping[str, Mapping[str, Gain]]) -> list[str]:
+def _sentences(changes: Mapping[str, Mapping[str, Gain]], words: Mapping[str, str] = DIRECTIONS) -> list[str]:
     """Say what became of each score."""
-    return [change_sentence(m, {name: row[m] for name, row in changes.items() if m in row}) for m in READ]
+    return [
+        change_sentence(m, {name: row[m] for name, row in changes.items() if m in row}, words) for m in READ
+    ]
 
 
 def over_words(changes: Mapping[str, Mapping[str, Gain]]) -> str:
@@ -84,7 +88,7 @@ def _changes(result: Result, what: str = AGAINST_BASE) -> dict[str, Mapping[str,
     }
 
 
-def change_sentence(metric: str, changes: Mapping[str, Gain]) -> str:
+def change_sentence(metric: str, changes: Mapping[str, Gain], words: Mapping[str, str] = DIRECTIONS) -> str:
     """Say of one score for which base models it rises or falls, by how much, and of which nothing can be said.
 
     Args: changes: {base model: change}.
@@ -96,7 +100,7 @@ def change_sentence(metric: str, changes: Mapping[str, Gain]) -> str:
         groups.setdefault(verdict(gain), {})[name] = gain
     parts = [
         f"{word} for {_how_many(groups[kind], changes)}, {_by(groups[kind])}"
-        for kind, word in DIRECTIONS.items()
+        for kind, word in words.items()
         if kind in groups
     ]
     for kind, own in groups.items():
@@ -179,17 +183,23 @@ def clip_findings(scores: pd.DataFrame) -> str:
     )
 
 
-def segmentor_findings(result: Result, extent: str = "") -> str:
+def segmentor_findings(
+    result: Result, extent: str = "", why_stopped: Callable[[str, str], str] = lambda *_: ""
+) -> str:
     """Put what the paper says of Table 3 beside the paired differences and which way they go; what that makes of
     the paper's claims, the result's notes say.
 
-    Args: result: as `segmentor_table` gives it; extent: on how much was measured.
+    Args: result: as `segmentor_table` gives it; extent: on how much was measured; why_stopped: of
+        `lib.study.profiles.Profile`; a base model that was stopped early on purpose judges nothing.
     """
     said = [f"Measured on {extent}; differences in points, paired over clips."] * bool(extent)
     for (claim, *difference), row in result.differences.items():
+        stopped = stopped_early(why_stopped, claim, *difference)
         each = ", ".join(
-            f"{m} {shown(row[m])} ({SIDES.get(judged := verdict(row[m]), judged)})" for m in ("mIoU", "mBIoU")
+            f"{m} {shown(row[m])}" + ("" if stopped else f" ({SIDES.get(judged := verdict(row[m]), judged)})")
+            for m in ("mIoU", "mBIoU")
         )
+        each += f"; not judged, because {stopped}" if stopped else ""
         name = " ".join(filter(None, difference))
         said.append(f"The paper: {CLAIMS[claim][0]}. Here, **{name}**: {each}.")
     return bullets(said if result.differences else ["Nothing was measured here."])

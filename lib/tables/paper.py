@@ -70,7 +70,8 @@ def default_setting(number: int) -> str:
 def vipseg_name(method: str, backbone: str) -> str:
     """Name a base model as the paper's Table 2 does: "DVIS (offline)", "Swin-L" is "DVIS (Swin-L,
     offline)"."""
-    return VIPSEG_ROWS.get(f"SAM2-{method}", f"{method} ({backbone})")
+    printed = VIPSEG_ROWS.get(f"SAM2-{method}", "")
+    return printed if f"({backbone}" in printed else f"{method} ({backbone})"
 
 
 def printed_changes(tables: Mapping[int, pd.DataFrame]) -> dict[str, dict[tuple[str, str], dict[str, float]]]:

@@ -99,7 +99,7 @@ def refiner_table(study: Study) -> Result:
     }
     table, not_run, differences = beside_paper(study, printed, study.profile.of_paper)
     return Result(
-        f"Table 1 on {study.profile.title}",
+        f"Table 1 on {study.title}",
         table,
         not_run,
         differences,

@@ -1,7 +1,7 @@
 """Table 3: SAM 2 as segmentor (I-SAM2), the same with the features of base models (I-<base>), and what a
 perfect classifier would reach."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def segmentor_table(study: Study, settings: SegmentorSettings = SegmentorSetting
     """
     table, not_run, differences = segmentor_lines(study, settings)
     return Result(
-        f"Table 3 on {study.profile.title}",
+        f"Table 3 on {study.title}",
         table,
         not_run,
         differences,
@@ -88,23 +88,27 @@ def segmentor_notes(
         notes += _accuracy_note(study, settings, files, features, label)
     for (claim, difference, backbone), gain in differences.items():
         words, direction = CLAIMS[claim]
-        stopped = [
-            f"{of} {backbone} was stopped early on purpose ({why})"
-            for of in (difference.removeprefix("I-SAM2 minus ").partition(" minus ")[0].removeprefix("I-"),)
-            if claim != "fill" and (why := study.profile.why_stopped(of, backbone))
-        ]
+        stopped = stopped_early(study.profile.why_stopped, claim, difference, backbone)
         said = ", ".join(
             f"{m} {signed(gain[m][0])}" + ("" if stopped else f" ({verdict(gain[m], direction)})")
             for m in SCORES
         )
         notes.append(
             f"The paper's claim that {words}, for {' '.join(filter(None, (difference, backbone)))}: {said}"
-            + "".join(f"; not judged, because {why}" for why in stopped)
+            + (f"; not judged, because {stopped}" if stopped else "")
             + "."
         )
     if any(claim == "below" for claim, *_ in differences):
         notes.append('The paper says "far" below. "Below" is judged, "far" is not; the change says how far.')
     return notes
+
+
+def stopped_early(why_stopped: Callable[[str, str], str], claim: str, difference: str, backbone: str) -> str:
+    """Say which base model of a difference was stopped early on purpose, and why; "" if none was, or where both
+    sides share it."""
+    model = difference.removeprefix("I-SAM2 minus ").partition(" minus ")[0].removeprefix("I-")
+    why = why_stopped(model, backbone) if claim != "fill" else ""
+    return f"{model} {backbone} was stopped early on purpose ({why})" if why else ""
 
 
 def segmentor_record(study: Study, settings: SegmentorSettings) -> dict:

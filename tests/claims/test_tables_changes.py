@@ -117,4 +117,6 @@ def test_a_profile_without_inputs_runs_nothing(monkeypatch):
     assert result.measured().empty and len(result.printed()) == len(PARTS)
     assert result.front["Claims"].equals(ledger_table(findings))
     page = report.markdown(result.table, result.not_run, result.title, result.notes, result.front)
-    assert "Nothing was measured here." in page and page.startswith("# Claims on VSPW\n")
+    assert "Nothing was measured here." in page and page.startswith(
+        "# Claims on 10 clips of VSPW's 343, micro SAM 2\n"
+    )

@@ -462,3 +462,41 @@ def test_check_forecasts_each_panoptic_model(monkeypatch):
     assert names == ["cavis-r50", "dvis-plus-r50", "dvis-swinl", "dvis-swinl-offline"]
     assert all("for 6 frames at 50 GFLOP/s" in line for line in lines[-4:])
     assert not any("GFLOP a frame" in line for line in check.expect("mini", "anywhere"))
+
+
+def test_a_folder_never_holds_tubes_and_label_maps(written, tmp_path):
+    """Readers take pred.json first: label maps beside it would never be read."""
+    model, dataset, _ = written
+    weights, out = tmp_path / "w.safetensors", tmp_path / "out"
+    save_file({"a": torch.zeros(1)}, weights)
+    predict_folder(model, dataset, out, weights, name="dvis-plus-r50", batch=3)
+    base = segmentors.build("segformer-n0", n_classes=124).eval()
+    with pytest.raises(DataError, match="--overwrite"):
+        predict_folder(base, dataset, out, weights, name="segformer-n0")
+    predict_folder(base, dataset, out, weights, name="segformer-n0", overwrite=True)
+    assert not (out / "pred.json").exists() and not (out / "pan_pred").exists()
+    clip = dataset.clips[0]
+    assert (out / clip.name / f"{clip.frames[0]}.png").exists()
+    # and back
+    predict_folder(model, dataset, out, weights, name="dvis-plus-r50", batch=3, overwrite=True)
+    assert (out / "pred.json").exists() and not [*(out / clip.name).glob("*.png")]
+
+
+def test_tubes_without_a_record_are_refused(written, tmp_path):
+    model, dataset, _ = written
+    weights, out = tmp_path / "w.safetensors", tmp_path / "out"
+    save_file({"a": torch.zeros(1)}, weights)
+    predict(model, dataset, out)  # as an author's own script leaves them
+    base = segmentors.build("segformer-n0", n_classes=124).eval()
+    with pytest.raises(DataError, match="no record"):
+        predict_folder(base, dataset, out, weights, name="segformer-n0")
+
+
+def test_a_run_that_fails_at_once_leaves_no_record(written, tmp_path):
+    model, dataset, _ = written
+    weights, out = tmp_path / "w.safetensors", tmp_path / "out"
+    save_file({"a": torch.zeros(1)}, weights)
+    base = segmentors.build("segformer-n0", n_classes=124).eval()
+    with pytest.raises(ValueError, match="--stream"):
+        predict_folder(base, dataset, out, weights, name="segformer-n0", stream=True)
+    assert not out.exists() and predict_folder(base, dataset, out, weights, name="segformer-n0") == 6

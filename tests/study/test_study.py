@@ -277,11 +277,11 @@ def test_titles_say_how_much_was_studied_and_with_which_sam(mini):
     assert run.title == study.PROFILES["mini"].title == "mini: drawn clips, micro SAM 2"
     assert title("vspw", 343) == "VSPW"
     assert title("vspw", 2) == "2 clips of VSPW's 343"
-    assert title("vspw", 1, "train") == "1 clip of VSPW's 2806"
+    assert title("vspw", 1, "train") == "1 clip of VSPW's 2806, within this sequence"
     assert title("vspw", 2, checkpoint="micro") == "2 clips of VSPW's 343, micro SAM 2"
     assert title("vipseg", 343, checkpoint="/w/micro.safetensors") == "VIPSeg, micro SAM 2"
-    assert title("camvid", 1) == "CamVid: real video, micro SAM 2"
-    assert title("camvid", 1, checkpoint="tiny") == "CamVid: real video, SAM 2 tiny"
+    assert title("camvid", 1) == "CamVid: real video, within this sequence, micro SAM 2"
+    assert title("camvid", 1, checkpoint="tiny") == "CamVid: real video, within this sequence, SAM 2 tiny"
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -306,3 +306,25 @@ def test_a_panoptic_base_model_writes_tubes_that_are_read_as_classes(tmp_path, m
     other = replace(run, dataset=make_dataset(clips=1, frames=2))
     with pytest.raises(pytest.fail.Exception, match="predicted again"):
         study.predictions_of(other, name)
+
+
+def test_a_base_model_is_trained_anew_where_the_train_split_is_another(monkeypatch, tmp_path):
+    """Not the path but the frames and labels decide: other data at the same place are other data."""
+    run = replace(study.open_study("mini"), profile=replace(study.PROFILES["camvid"], training_steps=3))
+    trained = []
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(
+        predicting, "_train_base", lambda _, name, out: (trained.append(out), write_text(out))
+    )
+    frames = [np.zeros((4, 6), np.uint8), np.ones((4, 6), np.uint8)]
+    for labels in (frames, frames, frames[::-1]):
+        split = replace(run.dataset, clips=(clip_of(labels),))
+        monkeypatch.setattr(predicting, "read_dataset", lambda *_, split=split: split)
+        predicting.base_weights(run, "segformer-n1")
+    assert len(trained) == len(set(trained)) == 2
+
+
+def write_text(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")

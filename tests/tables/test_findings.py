@@ -90,7 +90,7 @@ def test_other_comparisons_are_told_apart(result):
     assert "beside **Sliding**" in text and "beside **Sliding**" not in "".join(
         more
     )  # once, and with intervals
-    assert new[0] == "- Refined minus sliding: **mIoU** rises for A N0, by +2.0 [+1.0, +3.0] points."
+    assert new[0] == "- Refined minus sliding: **mIoU** is above zero for A N0, by +2.0 [+1.0, +3.0] points."
 
 
 def test_nothing_measured_is_said():
@@ -131,6 +131,15 @@ def test_segmentor_findings_put_differences_beside_claims():
         "Here, **I-SAM2 minus A N0**: mIoU +5.0 [+3.0, +7.0] (above zero), mBIoU -5.0 [-7.0, +3.0] (cannot be said)."
         in text
     )
+
+
+def test_a_base_that_was_stopped_early_judges_nothing():
+    row = {"mIoU": gain(5, 3, 7), "mBIoU": gain(-5, -7, 3)}
+    one = Result("Table 3", lines_of({}), differences={("below", "I-SAM2 minus A", "N0"): row})
+    why = lambda method, backbone: "after 250 steps" if (method, backbone) == ("A", "N0") else ""
+    text = findings.segmentor_findings(one, "10 clips", why)
+    assert "above zero" not in text and "cannot be said" not in text
+    assert "not judged, because A N0 was stopped early on purpose (after 250 steps)" in text
 
 
 def test_claims_are_counted_and_named():

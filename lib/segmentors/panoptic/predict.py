@@ -9,6 +9,7 @@ from PIL import Image
 
 from ...clips.clip import Clip, Dataset
 from ...clips.images import PALETTE, write_labels
+from ...clips.panoptic import read_index
 from ...files import replacing, write_json
 from .model import VideoPanoptic
 from .stream import segment
@@ -47,11 +48,10 @@ def predict(
         raise ValueError(f"Expected `form` to be one of {', '.join(FORMS)}, but got {form!r}.")
     out, index = Path(out), Path(out) / "pred.json"
     model = model.to(device).eval() if device else model.eval()
-    videos = (
-        json.loads(index.read_text(encoding="utf-8"))["annotations"]
-        if form == "panoptic" and index.exists()
-        else []
-    )
+    videos = []
+    if form == "panoptic" and index.exists():
+        read_index(index)  # one clear error if it is damaged
+        videos = json.loads(index.read_text(encoding="utf-8"))["annotations"]
     n_frames = 0
     for clip in dataset.clips:
         folder = (out / "pan_pred" if form == "panoptic" else out) / clip.name
