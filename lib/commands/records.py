@@ -48,7 +48,9 @@ class Record:
         if "clips" not in self._found:
             return ["results of an earlier version of this program, which kept no digests of its inputs"]
         # what is common says nothing of a folder without results, as a run that failed at once leaves it
-        results = any(self.there(name) for name in {**self._entries, **self.clips})
+        results = any(entry.get("done") for entry in self._entries.values()) or any(
+            self.there(name) for name in {**self._entries, **self.clips}
+        )
         words = [self._in_words(key) for key in self._differing()] if results else []
         kinds = {kind for entry in self.clips.values() for kind in entry}
         for kind in sorted(kinds):

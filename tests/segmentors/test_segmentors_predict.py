@@ -242,6 +242,9 @@ def test_predictions_are_recorded_and_never_mixed(tmp_path, own_cache):
     assert go() == 1
     with pytest.raises(DataError, match=r"_predicted.json: .*another bf16 \(False; now True\).* --overwrite"):
         go(bf16=True)
+    with pytest.raises(ValueError, match="TV3S alone"):
+        go(stream=True)
+    model.stream = model.forward  # as a TV3S has
     with pytest.raises(DataError, match=r"another stream \(False; now True\)"):
         go(stream=True)
     model.scale = (853, 480)
