@@ -152,13 +152,16 @@ def predict_folder(
         overwrite,
     )
     compare([record])
-    if index.exists() and not writes_tubes and not overwrite:
+    others = [clip for clip in listed if clip not in record.clips]  # tubes of these would be lost
+    if index.exists() and not writes_tubes and (others or not overwrite):
         raise problem(
             DataError,
             index,
             expected="no panoptic predictions in a folder of label maps",
-            found=f"some of {len(listed)} clips, which readers would take first",
-            remedy="Add --overwrite to remove them, or choose another folder.",
+            found=f"some of {len(listed)} clips, {len(others)} of which this run does not have",
+            remedy="Choose another folder."
+            if others
+            else "Add --overwrite to remove them, or choose another folder.",
         )
     stale = record.stale()
     for clip in stale:

@@ -12,7 +12,6 @@ from pathlib import Path
 from .. import classifier as mlp
 from .. import isam2
 from ..clips.clip import Dataset
-from ..clips.datasets import read_dataset
 from ..clips.errors import DataMissingError
 from ..config import ClassifierConfig
 from ..files import digest, read_arrays, write_arrays
@@ -24,7 +23,7 @@ from .cache import VERSIONS, content_of_frames, key
 from .predictions import base_weights
 from .samples import gather, spread
 from .segment import load_cached_sam
-from .study import NotRun, Study
+from .study import NotRun, Study, read_train_split
 
 log = logging.getLogger(__name__)
 SAM = "sam"  # the features of SAM 2's own image encoder; other features go by the base model's name
@@ -45,7 +44,7 @@ def train_split(study: Study) -> Dataset:
             log.warning("drawing the train split of %s, some minutes", study.profile.name)
             write_split(root, "train", *CLIPS["train"])
     try:
-        return read_dataset(study.profile.dataset, root, "train")
+        return read_train_split(study.profile.dataset, root)
     except DataMissingError as error:
         raise NotRun(f"no train split to fit on: {error}") from None
 

@@ -14,7 +14,7 @@ from ..clips.folders import read_predictions
 from ..files import digest
 from .cache import VERSIONS, content_of_frames, key
 from .profiles import Profile
-from .study import NotRun, Study, find_clip, is_small, log
+from .study import NotRun, Study, find_clip, is_small, log, read_train_split
 
 TRAINING_SEED = 0  # of a base model that a profile trains itself
 
@@ -103,7 +103,7 @@ def base_weights(study: Study, name: str) -> Path:
 def _train_content(study: Study) -> str:
     """Name the frames and labels of the train split by content; read once per process."""
     try:
-        clips = read_dataset(study.profile.dataset, study.root, "train").clips
+        clips = read_train_split(study.profile.dataset, study.root).clips
     except DataMissingError as error:
         raise NotRun(f"no train split to train on: {error}") from None
     return content_of_frames([(clip, range(len(clip))) for clip in clips])

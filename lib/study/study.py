@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from .. import paths
@@ -126,6 +127,12 @@ def open_study(
             ),
         )
     return Study(chosen, root, dataset, checkpoint or chosen.sam, settings, len(dataset.clips))
+
+
+@lru_cache(maxsize=4)
+def read_train_split(dataset: str, root: Path) -> Dataset:
+    """Read a data set's train split, once per process, so that its frames are named by content once too."""
+    return read_dataset(dataset, root, "train")
 
 
 def root_of(profile: Profile, data: str | Path = "") -> Path:

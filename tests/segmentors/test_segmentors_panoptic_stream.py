@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -480,6 +481,21 @@ def test_a_folder_never_holds_tubes_and_label_maps(written, tmp_path):
     # and back
     predict_folder(model, dataset, out, weights, name="dvis-plus-r50", batch=3, overwrite=True)
     assert (out / "pred.json").exists() and not [*(out / clip.name).glob("*.png")]
+
+
+def test_tubes_of_clips_that_a_run_does_not_have_are_never_removed(written, tmp_path):
+    model, dataset, _ = written
+    weights, out = tmp_path / "w.safetensors", tmp_path / "out"
+    save_file({"a": torch.zeros(1)}, weights)
+    predict(model, dataset, out)
+    before = (out / "pred.json").read_bytes()
+    base, one = (
+        segmentors.build("segformer-n0", n_classes=124).eval(),
+        replace(dataset, clips=dataset.clips[:1]),
+    )
+    with pytest.raises(DataError, match="another folder"):
+        predict_folder(base, one, out, weights, name="segformer-n0", overwrite=True)
+    assert (out / "pred.json").read_bytes() == before and any((out / "pan_pred").rglob("*.png"))
 
 
 def test_tubes_without_a_record_are_refused(written, tmp_path):

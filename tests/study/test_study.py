@@ -320,7 +320,7 @@ def test_a_base_model_is_trained_anew_where_the_train_split_is_another(monkeypat
     frames = [np.zeros((4, 6), np.uint8), np.ones((4, 6), np.uint8)]
     for labels in (frames, frames, frames[::-1]):
         split = replace(run.dataset, clips=(clip_of(labels),))
-        monkeypatch.setattr(predicting, "read_dataset", lambda *_, split=split: split)
+        monkeypatch.setattr(predicting, "read_train_split", lambda *_, split=split: split)
         predicting.base_weights(run, "segformer-n1")
     assert len(trained) == len(set(trained)) == 2
 
